@@ -1,0 +1,12 @@
+//! Self-supervised image features by instance discrimination, on any Vulkan, Metal or DX12 GPU.
+
+pub mod checkpoint;
+pub mod data;
+pub mod error;
+pub mod rng;
+pub mod shape;
+#[cfg(feature = "selftest")]
+pub mod twin;
+
+pub use error::{Error, Result};
+pub use wgpu;
