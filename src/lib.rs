@@ -3,8 +3,11 @@
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod gpu;
+pub mod ops;
 pub mod rng;
 pub mod shape;
+pub mod tape;
 #[cfg(feature = "selftest")]
 pub mod twin;
 

@@ -25,8 +25,13 @@ pub enum Stream {
 
 /// The two words that stand for (seed, stream) in the hash.
 pub fn key(seed: u64, stream: Stream) -> [u32; 2] {
-    let high = (seed >> 32) as u32;
-    [seed as u32, high.wrapping_mul(0x9e37_79b9) ^ (stream as u32).wrapping_mul(0x85eb_ca6b)]
+    let [low, mix] = seed_words(seed);
+    [low, mix ^ (stream as u32).wrapping_mul(0x85eb_ca6b)]
+}
+
+/// The part of [`key`] that does not depend on the stream, for kernels that mix in the stream themselves.
+pub(crate) fn seed_words(seed: u64) -> [u32; 2] {
+    [seed as u32, ((seed >> 32) as u32).wrapping_mul(0x9e37_79b9)]
 }
 
 /// Four random words for (key, step, index).

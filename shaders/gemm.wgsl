@@ -1,0 +1,210 @@
+// needs: lib/grid.wgsl lib/gemm_lanes.wgsl
+// gemm: products of matrices.
+//   nn      y[m, n]  = sum over k of x[m, k] w[k, n]  (+ bias[n])
+//   nt      y[m, k]  = sum over n of x[m, n] w[k, n]
+//   tn      y[k, n]  = sum over m of x[m, k] w[m, n], in `split` parts over m: part[s, k, n]
+//   tn_sum  y[k, n]  = sum over s of part[s, k, n]
+// With ACCUMULATE the result is added to what y holds. `tn` with split = 1 writes y itself.
+// Shapes:   a matrix is [rows][columns padded to 4], padding zero; `m`, `k`, `n` are the unpadded sizes.
+//           nn: x [m, k], w [k, n], bias [n], y [m, n]; nt: x [m, n], w [k, n], y [m, k];
+//           tn: x [m, k], w [m, n], y or part [split, k_rows, n], k <= k_rows <= k padded to 4 (a weight's padded rows).
+// Dispatch: workgroups of LANES tiles, folded; the tiles are, with up(a, b) = a / b rounded up,
+//           nn up(m, ROWS) up(n, 4 COLS); nt up(m, ROWS) up(k, 4 COLS); tn split up(k, ROWS) up(n, 4 COLS);
+//           tn_sum k_rows up(n, 4) elements.
+// Order:    k (nt: n) ascending, one chain of fused multiply-adds; tn: m ascending within a part, parts ascending.
+//           It depends on the shapes and `split` only, not on ROWS, COLS or LANES.
+// Safety:   rows and columns are clamped to the last one before a load, and tested before a store; reductions stop at
+//           the matrix's end. Needs m, k, n, split > 0 and split <= m.
+// Source:   BLAS GEMM; split-K with partial sums as in CUTLASS.
+
+override ACCUMULATE: bool = false;
+
+struct Params {
+    m: u32,
+    k: u32,
+    n: u32,
+    k_rows: u32,
+    split: u32,
+    has_bias: u32,
+}
+
+@group(0) @binding(0) var<storage, read> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+
+fn up(a: u32, b: u32) -> u32 {
+    return (a + b - 1u) / b;
+}
+
+fn put(at: u32, value: vec4<f32>) {
+    if ACCUMULATE {
+        y[at] += value;
+    } else {
+        y[at] = value;
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn nn(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = folded(group, groups) * LANES + lane;
+    let k4 = up(params.k, 4u);
+    let n4 = up(params.n, 4u);
+    let across = up(n4, COLS);
+    if index >= across * up(params.m, ROWS) {
+        return;
+    }
+    let row = index / across * ROWS;
+    let column = index % across * COLS;
+    var tile: Tile;
+    for (var k = 0u; k < k4; k++) {
+        var b: Steps;
+        for (var j = 0u; j < 4u; j++) {
+            let line = min(4u * k + j, params.k - 1u) * n4;
+            for (var v = 0u; v < COLS; v++) {
+                b[j * COLS + v] = w[line + min(column + v, n4 - 1u)];
+            }
+        }
+        var a: array<vec4<f32>, ROWS>;
+        for (var i = 0u; i < ROWS; i++) {
+            a[i] = x[min(row + i, params.m - 1u) * k4 + k];
+        }
+        for (var i = 0u; i < ROWS; i++) {
+            accumulate(&tile, i, a[i], &b);
+        }
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        for (var v = 0u; v < COLS; v++) {
+            if row + i < params.m && column + v < n4 {
+                var value = tile[i * COLS + v];
+                if params.has_bias != 0u {
+                    value += bias[column + v];
+                }
+                put((row + i) * n4 + column + v, value);
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn nt(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = folded(group, groups) * LANES + lane;
+    let k4 = up(params.k, 4u);
+    let n4 = up(params.n, 4u);
+    let across = up(k4, COLS);
+    if index >= across * up(params.m, ROWS) {
+        return;
+    }
+    let row = index / across * ROWS;
+    let column = index % across * COLS;
+    var tile: Tile;
+    for (var n = 0u; n < n4; n++) {
+        var b: Steps;
+        for (var v = 0u; v < COLS; v++) {
+            let line = 4u * (column + v);
+            let b0 = w[min(line, params.k - 1u) * n4 + n];
+            let b1 = w[min(line + 1u, params.k - 1u) * n4 + n];
+            let b2 = w[min(line + 2u, params.k - 1u) * n4 + n];
+            let b3 = w[min(line + 3u, params.k - 1u) * n4 + n];
+            b[v] = vec4(b0.x, b1.x, b2.x, b3.x);
+            b[COLS + v] = vec4(b0.y, b1.y, b2.y, b3.y);
+            b[2u * COLS + v] = vec4(b0.z, b1.z, b2.z, b3.z);
+            b[3u * COLS + v] = vec4(b0.w, b1.w, b2.w, b3.w);
+        }
+        var a: array<vec4<f32>, ROWS>;
+        for (var i = 0u; i < ROWS; i++) {
+            a[i] = x[min(row + i, params.m - 1u) * n4 + n];
+        }
+        for (var i = 0u; i < ROWS; i++) {
+            accumulate(&tile, i, a[i], &b);
+        }
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        for (var v = 0u; v < COLS; v++) {
+            if row + i < params.m && column + v < k4 {
+                let inside = 4u * (column + v) + vec4(0u, 1u, 2u, 3u) < vec4(params.k);
+                put((row + i) * k4 + column + v, select(vec4(0.0), tile[i * COLS + v], inside));
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn tn(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = folded(group, groups) * LANES + lane;
+    let k4 = up(params.k, 4u);
+    let n4 = up(params.n, 4u);
+    let across = up(n4, COLS);
+    let down = up(params.k, ROWS);
+    if index >= params.split * down * across {
+        return;
+    }
+    let row = index / across % down * ROWS;
+    let column = index % across * COLS;
+    let part = index / (across * down);
+    let start = part * (params.m / params.split) + min(part, params.m % params.split);
+    let end = start + params.m / params.split + u32(part < params.m % params.split);
+    var tile: Tile;
+    for (var m = start; m < end; m += 4u) {
+        var a: array<array<vec4<f32>, ROWS / 4u>, 4>;
+        var b: Steps;
+        for (var j = 0u; j < 4u; j++) {
+            let line = min(m + j, end - 1u);
+            for (var i = 0u; i < ROWS / 4u; i++) {
+                a[j][i] = select(vec4(0.0), x[line * k4 + min(row / 4u + i, k4 - 1u)], m + j < end);
+            }
+            for (var v = 0u; v < COLS; v++) {
+                b[j * COLS + v] = w[line * n4 + min(column + v, n4 - 1u)];
+            }
+        }
+        for (var i = 0u; i < ROWS / 4u; i++) {
+            accumulate(&tile, 4u * i, vec4(a[0][i].x, a[1][i].x, a[2][i].x, a[3][i].x), &b);
+            accumulate(&tile, 4u * i + 1u, vec4(a[0][i].y, a[1][i].y, a[2][i].y, a[3][i].y), &b);
+            accumulate(&tile, 4u * i + 2u, vec4(a[0][i].z, a[1][i].z, a[2][i].z, a[3][i].z), &b);
+            accumulate(&tile, 4u * i + 3u, vec4(a[0][i].w, a[1][i].w, a[2][i].w, a[3][i].w), &b);
+        }
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        for (var v = 0u; v < COLS; v++) {
+            if row + i < params.k_rows && column + v < n4 {
+                let at = (part * params.k_rows + row + i) * n4 + column + v;
+                if ACCUMULATE && params.split == 1u {
+                    y[at] += tile[i * COLS + v];
+                } else {
+                    y[at] = tile[i * COLS + v];
+                }
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn tn_sum(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = folded(group, groups) * LANES + lane;
+    let size = params.k_rows * up(params.n, 4u);
+    if index >= size {
+        return;
+    }
+    var sum = vec4(0.0);
+    for (var s = 0u; s < params.split; s++) {
+        sum += x[s * size + index];
+    }
+    put(index, sum);
+}

@@ -1,0 +1,149 @@
+// needs: lib/grid.wgsl
+// nce: noise-contrastive estimation against m sampled rows of the bank, with its gradient in the same pass.
+//   with s(v) = v.f / tau, a(v) = s(v) - ln Z - ln(m / n), softplus(a) = ln(1 + e^a), sigma(a) = 1 / (1 + e^-a):
+//   gather    loss = softplus(-a(v+)) + sum_j softplus(a(v_j));   d loss / d f = (sum_j sigma(a(v_j)) v_j - sigma(-a(v+)) v+) / tau
+//   merge     sums the lanes' parts; also ln sum of exp s over the positive and the negatives
+//   estimate  ln of the batch's Z = n mean exp s; kept the first time, later mixed: Z = keep Z + (1 - keep) batch's
+// Shapes:   f, slope [b, DIM]; bank [n, DIM]; own [b]; rows [b, m]; z [4]: ln Z, 1 once it is set, 0, 0;
+//           parts [b, LANES, DIM]; heads [b, LANES, 4]: loss, max of s, sum of exp(s - max), 0; loss, spread [b] padded.
+// Dispatch: gather: a workgroup a sample; merge: a lane for a vec4 of a sample, 64 a workgroup, samples padded to 4;
+//           estimate: one workgroup.
+// Order:    a lane takes negatives lane, lane + LANES, … ; lane 0 begins with the positive; merge adds lanes rising.
+// Safety:   rows read from a buffer are clamped to n - 1.
+// Source:   Wu et al. 2018, equations 4 to 8; in log space, so that no exponential overflows.
+
+struct Params {
+    batch: u32,
+    n: u32,
+    negatives: u32,
+    inv_tau: f32,
+    log_noise: f32,
+    keep: f32,
+}
+
+@group(0) @binding(0) var<storage, read> params: Params;
+@group(0) @binding(1) var<storage, read> f: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bank: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> own: array<u32>;
+@group(0) @binding(4) var<storage, read> rows: array<u32>;
+@group(0) @binding(5) var<storage, read> z: array<f32>;
+@group(0) @binding(6) var<storage, read_write> parts_out: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> heads_out: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read> parts: array<vec4<f32>>;
+@group(0) @binding(9) var<storage, read> heads: array<vec4<f32>>;
+@group(0) @binding(10) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(11) var<storage, read_write> slope: array<vec4<f32>>;
+@group(0) @binding(12) var<storage, read_write> spread_out: array<f32>;
+@group(0) @binding(13) var<storage, read> spread: array<f32>;
+@group(0) @binding(14) var<storage, read_write> z_out: array<f32>;
+@group(0) @binding(15) var<storage, read> flag: array<u32>;
+
+// tune
+const DIM4 = 32u; // DIM / 4
+const LANES = 32u;
+
+fn softplus(a: f32) -> f32 {
+    return max(a, 0.0) + log(1.0 + exp(-abs(a)));
+}
+
+@compute @workgroup_size(LANES)
+fn gather(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let b = folded(group, groups);
+    if b >= params.batch {
+        return;
+    }
+    let shift = z[0] + params.log_noise;
+    var sum = array<vec4<f32>, DIM4>();
+    var total = 0.0;
+    var top = -1e30;
+    var mass = 0.0;
+    // Lane 0 takes the positive as an extra, first turn; the others begin with their first negative.
+    var turn = lane;
+    var positive = lane == 0u;
+    while positive || turn < params.negatives {
+        let row = min(select(rows[b * params.negatives + min(turn, params.negatives - 1u)], own[b], positive), params.n - 1u);
+        var dots = vec4<f32>(0.0);
+        for (var d = 0u; d < DIM4; d++) {
+            dots += bank[row * DIM4 + d] * f[b * DIM4 + d];
+        }
+        let s = (dots.x + dots.y + dots.z + dots.w) * params.inv_tau;
+        let a = select(s - shift, shift - s, positive);
+        total += softplus(a);
+        let weight = select(1.0, -1.0, positive) / (1.0 + exp(-a));
+        for (var d = 0u; d < DIM4; d++) {
+            sum[d] += bank[row * DIM4 + d] * weight;
+        }
+        let higher = max(top, s);
+        mass = mass * exp(top - higher) + exp(s - higher);
+        top = higher;
+        turn += select(LANES, 0u, positive);
+        positive = false;
+    }
+    for (var d = 0u; d < DIM4; d++) {
+        parts_out[(b * LANES + lane) * DIM4 + d] = sum[d] * params.inv_tau;
+    }
+    heads_out[b * LANES + lane] = vec4<f32>(total, top, mass, 0.0);
+}
+
+@compute @workgroup_size(64)
+fn merge(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = folded(group, groups) * 64u + lane;
+    let b = i / DIM4;
+    let d = i % DIM4;
+    if b >= params.batch {
+        if d == 0u && b < (params.batch + 3u) / 4u * 4u {
+            loss[b] = 0.0;
+            spread_out[b] = 0.0;
+        }
+        return;
+    }
+    var sum = vec4<f32>(0.0);
+    for (var k = 0u; k < LANES; k++) {
+        sum += parts[(b * LANES + k) * DIM4 + d];
+    }
+    slope[i] = sum;
+    if d > 0u {
+        return;
+    }
+    var total = 0.0;
+    var top = -1e30;
+    for (var k = 0u; k < LANES; k++) {
+        total += heads[b * LANES + k].x;
+        top = max(top, heads[b * LANES + k].y);
+    }
+    var mass = 0.0;
+    for (var k = 0u; k < LANES; k++) {
+        mass += heads[b * LANES + k].z * exp(heads[b * LANES + k].y - top);
+    }
+    loss[b] = total;
+    spread_out[b] = top + log(mass);
+}
+
+@compute @workgroup_size(1)
+fn estimate() {
+    if flag[0] != 0u {
+        return;
+    }
+    var top = spread[0];
+    for (var b = 1u; b < params.batch; b++) {
+        top = max(top, spread[b]);
+    }
+    var mass = 0.0;
+    for (var b = 0u; b < params.batch; b++) {
+        mass += exp(spread[b] - top);
+    }
+    let now = top + log(mass) - log(f32(params.batch) * f32(params.negatives + 1u)) + log(f32(params.n));
+    // ln(keep Z + (1 - keep) now), from the larger of the two.
+    let high = max(z_out[0], now);
+    let mixed = high + log(params.keep * exp(z_out[0] - high) + (1.0 - params.keep) * exp(now - high));
+    z_out[0] = select(now, mixed, z_out[1] != 0.0);
+    z_out[1] = 1.0;
+}

@@ -1,0 +1,120 @@
+//! Finding and opening an adapter.
+
+use super::Wait;
+use crate::error::{Error, Result};
+use serde::Serialize;
+
+/// Which adapter to open and how.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Part of the adapter's name, any case, or its number in [`adapters`]. `None`: the best one.
+    pub adapter: Option<String>,
+    /// Open the device with these limits instead of all that the adapter has.
+    pub limits: Option<wgpu::Limits>,
+}
+
+/// What matters here about an adapter.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdapterFacts {
+    /// The marketing name.
+    pub name: String,
+    /// `Vulkan`, `Metal` or `Dx12`.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    pub kind: String,
+    /// Whether a processor stands in for a GPU.
+    pub software: bool,
+    /// The largest buffer a kernel can bind, in bytes.
+    pub max_binding: u64,
+    /// The largest buffer, in bytes.
+    pub max_buffer: u64,
+    /// Workgroup memory, in bytes.
+    pub workgroup_memory: u32,
+    /// Invocations in a workgroup.
+    pub invocations: u32,
+    /// Storage buffers that a kernel can bind.
+    pub storage_buffers: u32,
+    /// Whether kernels can be timed on the device.
+    pub timestamps: bool,
+    /// Whether 16-bit floats can be used in shaders.
+    pub f16: bool,
+    /// Whether subgroup operations can be used in shaders.
+    pub subgroups: bool,
+}
+
+impl AdapterFacts {
+    /// The facts of `adapter`.
+    pub fn of(adapter: &wgpu::Adapter) -> Self {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        Self {
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            backend: format!("{:?}", info.backend),
+            kind: format!("{:?}", info.device_type),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            name: info.name,
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            invocations: limits.max_compute_invocations_per_workgroup,
+            storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+        }
+    }
+}
+
+fn found() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let mut adapters: Vec<_> = instance.enumerate_adapters(wgpu::Backends::PRIMARY).wait();
+    adapters.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    adapters.sort_by_key(|a| match a.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// All adapters that can run compute shaders, the best first.
+pub fn adapters() -> Vec<AdapterFacts> {
+    found().iter().map(AdapterFacts::of).collect()
+}
+
+pub(super) fn open(options: &OpenOptions) -> Result<(wgpu::Device, wgpu::Queue, AdapterFacts)> {
+    let mut all = found();
+    let names: Vec<_> = all.iter().map(|a| a.get_info().name).collect();
+    let place = match &options.adapter {
+        None => Some(0).filter(|_| !all.is_empty()),
+        Some(wanted) => wanted
+            .parse()
+            .ok()
+            .filter(|&i: &usize| i < all.len())
+            .or_else(|| names.iter().position(|n| n.to_lowercase().contains(&wanted.to_lowercase()))),
+    };
+    let Some(place) = place else {
+        let reason = match &options.adapter {
+            _ if names.is_empty() => "no Vulkan, Metal or DX12 driver was found".to_owned(),
+            Some(wanted) => format!("none is called `{wanted}`; there are: {}", names.join(", ")),
+            None => "none can run compute shaders".to_owned(),
+        };
+        return Err(Error::NoAdapter { reason });
+    };
+    let adapter = all.swap_remove(place);
+    let facts = AdapterFacts::of(&adapter);
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("instdisc"),
+        required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+        required_limits: options.limits.clone().unwrap_or_else(|| adapter.limits()),
+        ..Default::default()
+    };
+    let (device, queue) = adapter
+        .request_device(&descriptor)
+        .wait()
+        .map_err(|e| Error::Gpu { label: format!("opening {}", facts.name), text: e.to_string() })?;
+    Ok((device, queue, facts))
+}

@@ -1,0 +1,34 @@
+use super::expect;
+use crate::error::Result;
+use crate::gpu::{Shader, Work};
+use crate::tape::{Element, Launch, Tape, Tensor};
+
+pub(super) static SHADER: Shader = Shader { file: "add.wgsl", text: include_str!("../../shaders/add.wgsl") };
+
+/// The sum of two tensors of one shape.
+///
+/// **Shapes**: `a` and `b` the same; the result too.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) where they differ; those of [`Tape::launch`].
+pub fn add(tape: &mut Tape, a: Tensor, b: Tensor) -> Result<Tensor> {
+    expect("add", "b", b, a.shape().dims(), Element::F32)?;
+    expect("add", "a", a, b.shape().dims(), Element::F32)?;
+    let words = a.words();
+    let y = tape.output("add", a.shape().dims(), a.layout())?;
+    let forward = Launch::new(&SHADER, "forward").param("words", words).bind("a", a).bind("b", b).bind("y", y);
+    tape.launch(forward.groups(words.div_ceil(256)).work(Work::new(words, 3 * words)))?;
+    tape.differentiable(y, &[a, b], move |tape, dy| {
+        pass_on(tape, a, dy)?;
+        // The gradient of the sum has no other use: one of the two may have it as it is.
+        if tape.tracked(b) && tape.give_gradient(b, dy) { Ok(()) } else { pass_on(tape, b, dy) }
+    });
+    Ok(y)
+}
+
+fn pass_on(tape: &mut Tape, x: Tensor, dy: Tensor) -> Result<()> {
+    let Some(dx) = tape.gradient(x)? else { return Ok(()) };
+    let words = x.words();
+    let backward = Launch::new(&SHADER, "backward").on("ACCUMULATE", dx.accumulate).param("words", words);
+    tape.launch(backward.bind("dy", dy).bind("dx", dx.tensor).groups(words.div_ceil(256)).work(Work::new(0, 2 * words)))
+}

@@ -1,0 +1,35 @@
+use super::{expect, matrix};
+use crate::error::{Error, Result};
+use crate::gpu::{Shader, Work};
+use crate::shape::padded;
+use crate::tape::{Element, Launch, Tape, Tensor};
+
+pub(super) static SHADER: Shader = Shader { file: "bank_update.wgsl", text: include_str!("../../shaders/bank_update.wgsl") };
+
+/// Move every sample's row of the bank towards its embedding: row ← (`keep` row + (1 − `keep`) f) / |…|.
+///
+/// `keep` is the weight of the OLD row. Where a row occurs twice in the batch, both are applied in the batch's order.
+/// Nothing happens while the guard is up. Belongs into the last segment of a step, since the losses read the bank.
+///
+/// **Shapes**: `f` `[b, d]`; `bank` `[n, d]`, changed in place; `own` `[b]` of integers below n (larger ones are clamped).
+/// **Source**: Wu et al. 2018, section 3.1; the moving average is that of the authors' released code.
+///
+/// # Errors
+/// [`Error::Value`] for a `keep` outside 0 to 1, [`Error::Shape`] for other shapes; those of [`Tape::launch`].
+pub fn bank_update(tape: &mut Tape, bank: Tensor, f: Tensor, own: Tensor, keep: f32) -> Result<()> {
+    let [batch, dim] = matrix("bank_update", "f", f)?;
+    let [n, _] = matrix("bank_update", "bank", bank)?;
+    expect("bank_update", "bank", bank, &[n, dim], Element::F32)?;
+    expect("bank_update", "own", own, &[batch], Element::U32)?;
+    if !(0.0..=1.0).contains(&keep) {
+        return Err(Error::value("bank_update", "keep", "between 0 and 1", keep));
+    }
+    if n == 0 {
+        return Err(Error::shape("bank_update", "bank", "at least one row", bank.shape()));
+    }
+    let flag = tape.guard()?;
+    let launch =
+        Launch::new(&SHADER, "update").param("batch", batch).param("n", n).param("dim4", padded(dim) / 4).param("keep", keep);
+    let launch = launch.bind("f", f).bind("own", own).bind("flag", flag).bind("bank", bank);
+    tape.launch(launch.groups(batch.div_ceil(64)).work(Work::new(6 * f.words(), 3 * f.words())))
+}

@@ -1,0 +1,105 @@
+//! The operations: one file each, with its shape rule, its launches, its gradient and its cost.
+//!
+//! An op is a function of a [`Tape`](crate::tape::Tape) and tensors. It checks shapes, allocates its results,
+//! appends its launches and says how the gradient flows; its kernels stand in the file of the same name in
+//! `shaders/`. [`OPS`] lists them all, and the tests, `selftest` and the benchmarks go through that list.
+
+mod add;
+mod avg_pool;
+mod bank_update;
+mod batch_norm;
+mod column_sums;
+mod gemm;
+mod l2norm;
+mod max_pool;
+mod mean;
+mod nce;
+mod negatives;
+mod prox;
+mod relu;
+mod scale;
+mod scale_rows;
+mod sgd;
+mod softmax;
+
+pub use add::add;
+pub use avg_pool::{avg_pool, global_avg_pool};
+pub use bank_update::bank_update;
+pub use batch_norm::{BatchNorm, batch_norm, batch_norm_frozen, batch_norm_running};
+use column_sums::column_sums;
+pub use gemm::{linear, scores};
+pub use l2norm::l2norm;
+pub use max_pool::max_pool;
+pub use mean::mean;
+pub use nce::{Nce, nce, nce_estimate};
+pub use negatives::negatives;
+pub use prox::prox;
+pub use relu::relu;
+pub use scale::scale;
+pub use sgd::{Sgd, guard_gradients, sgd};
+pub use softmax::softmax;
+
+use crate::error::{Error, Result};
+use crate::gpu::Shader;
+use crate::shape::Layout;
+use crate::tape::{Element, Tensor};
+
+/// An op: its name, which is also that of its function, its shader and its tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Op {
+    /// The name.
+    pub name: &'static str,
+    /// The file with its kernels.
+    pub shader: &'static Shader,
+}
+
+/// Every op of this crate.
+pub static OPS: &[Op] = &[
+    Op { name: "add", shader: &add::SHADER },
+    Op { name: "avg_pool", shader: &avg_pool::SHADER },
+    Op { name: "bank_update", shader: &bank_update::SHADER },
+    Op { name: "batch_norm", shader: &batch_norm::SHADER },
+    Op { name: "column_sums", shader: &column_sums::SHADER },
+    Op { name: "finite", shader: &crate::tape::FINITE },
+    Op { name: "gemm", shader: &gemm::SHADER },
+    Op { name: "l2norm", shader: &l2norm::SHADER },
+    Op { name: "max_pool", shader: &max_pool::SHADER },
+    Op { name: "mean", shader: &mean::SHADER },
+    Op { name: "nce", shader: &nce::SHADER },
+    Op { name: "negatives", shader: &negatives::SHADER },
+    Op { name: "prox", shader: &prox::SHADER },
+    Op { name: "relu", shader: &relu::SHADER },
+    Op { name: "scale", shader: &scale::SHADER },
+    Op { name: "scale_rows", shader: &scale_rows::SHADER },
+    Op { name: "sgd", shader: &sgd::SHADER },
+    Op { name: "softmax", shader: &softmax::SHADER },
+];
+
+/// The four sizes of a tensor of images: n, c, h, w.
+fn images(op: &'static str, arg: &'static str, x: Tensor) -> Result<[usize; 4]> {
+    match (x.shape().dims(), x.layout(), x.element()) {
+        (&[n, c, h, w], Layout::Rows, Element::F32) => Ok([n, c, h, w]),
+        _ => Err(Error::shape(op, arg, "[n, c, h, w] in rows", x.shape())),
+    }
+}
+
+/// The two sizes of a matrix.
+fn matrix(op: &'static str, arg: &'static str, x: Tensor) -> Result<[usize; 2]> {
+    match (x.shape().dims(), x.layout(), x.element()) {
+        (&[rows, cols], Layout::Rows, Element::F32) => Ok([rows, cols]),
+        _ => Err(Error::shape(op, arg, "[rows, cols] in rows", x.shape())),
+    }
+}
+
+/// Refuse `x` unless it has this shape and element type.
+fn expect(op: &'static str, arg: &'static str, x: Tensor, dims: &[usize], element: Element) -> Result<()> {
+    if x.shape().dims() == dims && x.element() == element {
+        return Ok(());
+    }
+    Err(Error::shape(op, arg, format!("{dims:?} of {element:?}"), format!("{} of {:?}", x.shape(), x.element())))
+}
+
+/// Refuse a number that is not finite and above zero.
+fn positive(op: &'static str, arg: &'static str, value: f32) -> Result<()> {
+    if value.is_finite() && value > 0.0 { Ok(()) } else { Err(Error::value(op, arg, "a finite number above 0", value)) }
+}

@@ -1,0 +1,296 @@
+//! A compiled tape: replayed for every step, written and read by the host in between.
+
+use super::plan::{GUARD_WORDS, POISON, plan};
+use super::{Element, Memory, Tape, Tensor, finite};
+use crate::error::{Error, Result};
+use crate::gpu::{Batch, Bound, Dispatch, Gpu, Read, Work};
+use crate::rng;
+use std::ops::Range;
+
+/// A named part of a program.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// Its name, as `forward`.
+    pub name: String,
+    /// Its dispatches.
+    pub range: Range<usize>,
+}
+
+/// What changes from one step to the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// The number of the step, from 0.
+    pub number: u32,
+    /// The seed of the run.
+    pub seed: u64,
+    /// The learning rate.
+    pub lr: f32,
+}
+
+/// A tensor of a program: its name and where it lives.
+struct Slot {
+    name: String,
+    tensor: Tensor,
+    bound: Option<Bound>,
+}
+
+/// Recorded work with its memory: write the inputs, run, read the outputs.
+pub struct Program {
+    gpu: Gpu,
+    id: u64,
+    batch: Batch,
+    written: Vec<Vec<usize>>,
+    segments: Vec<Segment>,
+    slots: Vec<Slot>,
+    step: Option<Tensor>,
+    guard: Option<Tensor>,
+    memory: Memory,
+}
+
+pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
+    let Tape { gpu, id, infos, recorded, segments, step, guard, .. } = tape;
+    let bounds = plan(&gpu, &infos, &recorded, memory)?;
+    let mut dispatches = Vec::with_capacity(recorded.len());
+    let mut written = Vec::with_capacity(recorded.len());
+    for launch in recorded {
+        let bound = launch.tensors.iter().filter_map(|&(t, _)| bounds[t].clone()).collect();
+        dispatches.push(Dispatch { bound, ..launch.dispatch });
+        written.push(launch.tensors.iter().filter(|(_, w)| *w).map(|&(t, _)| t).collect());
+    }
+    let ends = segments.iter().skip(1).map(|(_, start)| *start).chain([dispatches.len()]);
+    let segments =
+        segments.iter().zip(ends).map(|((name, start), end)| Segment { name: name.clone(), range: *start..end }).collect();
+    let slots = infos.into_iter().zip(bounds).map(|(i, bound)| Slot { name: i.name, tensor: i.tensor, bound }).collect();
+    let batch = Batch::new(&gpu, dispatches)?;
+    gpu.poll()?;
+    Ok(Program { gpu, id, batch, written, segments, slots, step, guard, memory })
+}
+
+impl Program {
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The segments, in order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The dispatches, in order.
+    pub fn dispatches(&self) -> &[Dispatch] {
+        self.batch.dispatches()
+    }
+
+    /// What one run costs.
+    pub fn work(&self) -> Work {
+        let all = self.dispatches().iter().map(|d| d.work);
+        all.fold(Work::default(), |a, b| Work { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
+    }
+
+    fn slot(&self, tensor: Tensor, op: &'static str) -> Result<&Bound> {
+        let slot = self.slots.get(tensor.id).filter(|_| tensor.tape == self.id);
+        let slot = slot.ok_or_else(|| Error::value(op, "tensor", "of this program", "of another"))?;
+        slot.bound.as_ref().ok_or_else(|| Error::value(op, "tensor", "used by the program", &slot.name))
+    }
+
+    /// The range of device memory that holds `tensor`, to share it with an application.
+    ///
+    /// Only inputs, kept tensors and state keep their contents between runs.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a tensor of another program.
+    pub fn range(&self, tensor: Tensor) -> Result<Bound> {
+        self.slot(tensor, "range").cloned()
+    }
+
+    /// Write floats in the user's order; padding becomes zero.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of values, [`Error::Value`] for a tensor of another program.
+    pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
+        if values.len() != tensor.shape.count() || tensor.element != Element::F32 {
+            return Err(Error::shape("write", "values", format!("{} floats", tensor.shape.count()), values.len()));
+        }
+        let mut words = vec![0; tensor.words()];
+        for (place, value) in tensor.layout.places(tensor.shape).zip(values) {
+            words[place] = value.to_bits();
+        }
+        let bound = self.slot(tensor, "write")?;
+        self.gpu.write(&bound.buffer, bound.offset, &words)
+    }
+
+    /// Write unsigned integers from the start of a tensor of them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for more values than it holds, [`Error::Value`] for a tensor of another program.
+    pub fn write_u32(&mut self, tensor: Tensor, values: &[u32]) -> Result<()> {
+        if values.len() > tensor.shape.count() || tensor.element != Element::U32 {
+            return Err(Error::shape("write_u32", "values", format!("at most {} integers", tensor.shape.count()), values.len()));
+        }
+        let bound = self.slot(tensor, "write_u32")?;
+        self.gpu.write(&bound.buffer, bound.offset, values)
+    }
+
+    /// Set the step's number, seed and learning rate for the runs that follow.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn set_step(&mut self, step: Step) -> Result<()> {
+        let Some(tensor) = self.step else { return Ok(()) };
+        let [low, mix] = rng::seed_words(step.seed);
+        self.write_u32(tensor, &[step.number, low, mix, step.lr.to_bits()])
+    }
+
+    /// Run all segments once.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::Gpu`].
+    pub fn run(&mut self) -> Result<()> {
+        self.batch.submit(&self.gpu, 0..self.dispatches().len(), 1)
+    }
+
+    /// Run one segment once.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where there is none of that name; [`Error::DeviceLost`], [`Error::Gpu`].
+    pub fn run_segment(&mut self, name: &str) -> Result<()> {
+        let segment = self.segments.iter().find(|s| s.name == name);
+        let range = segment.ok_or_else(|| Error::value("run_segment", "name", "a segment of the program", name))?.range.clone();
+        self.batch.submit(&self.gpu, range, 1)
+    }
+
+    /// Record all segments into an application's encoder; the application submits it.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.batch.encode(encoder, 0..self.dispatches().len());
+    }
+
+    /// Seconds a run of `range` takes, as the mean of `times` runs.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn time(&mut self, range: Range<usize>, times: usize) -> Result<f64> {
+        self.gpu.time(&self.batch, range, times)
+    }
+
+    /// Begin to read a tensor; the words come in the device's layout. See [`unpack`](Self::unpack).
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a tensor of another program, [`Error::DeviceLost`].
+    pub fn read_later(&self, tensor: Tensor) -> Result<Read> {
+        let bound = self.slot(tensor, "read")?;
+        self.gpu.read(&bound.buffer, bound.offset, tensor.words())
+    }
+
+    /// Floats in the user's order from words in the device's layout.
+    pub fn unpack(tensor: Tensor, words: &[u32]) -> Vec<f32> {
+        tensor.layout.places(tensor.shape).map(|place| words.get(place).map_or(f32::NAN, |w| f32::from_bits(*w))).collect()
+    }
+
+    /// Read a tensor of floats in the user's order, and wait for it.
+    ///
+    /// # Errors
+    /// As [`read_later`](Self::read_later) and [`Read::wait`].
+    pub fn read(&self, tensor: Tensor) -> Result<Vec<f32>> {
+        Ok(Self::unpack(tensor, &self.read_words(tensor)?))
+    }
+
+    /// Read a tensor's words as the device holds them, padding included, and wait for them.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_words(&self, tensor: Tensor) -> Result<Vec<u32>> {
+        self.read_later(tensor)?.wait()
+    }
+
+    /// The guard's flag on its way: not zero once a guarded tensor held a NaN or an infinity.
+    ///
+    /// # Errors
+    /// As [`read_later`](Self::read_later).
+    pub fn read_guard(&self) -> Result<Option<Read>> {
+        self.guard.map(|guard| self.read_later(guard)).transpose()
+    }
+
+    /// Lower the guard's flag.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn clear_guard(&mut self) -> Result<()> {
+        let Some(guard) = self.guard else { return Ok(()) };
+        self.write_u32(guard, &[0; 4])
+    }
+
+    /// Run dispatch by dispatch and return [`Error::NotFinite`] for the first tensor that holds a NaN or an infinity.
+    ///
+    /// The guard must be up, so that nothing is updated: the same inputs then give the same bits.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where one is found, [`Error::DeviceLost`].
+    pub fn find_non_finite(&mut self, step: u64) -> Result<()> {
+        for slot in self.slots.iter().filter(|s| s.tensor.element == Element::F32) {
+            let used_before_written = self.written.iter().flatten().all(|&t| self.slots[t].name != slot.name);
+            if let (Some(bound), true) = (&slot.bound, used_before_written) {
+                self.report(slot, bound, step)?;
+            }
+        }
+        for i in 0..self.dispatches().len() {
+            self.batch.submit(&self.gpu, i..i + 1, 1)?;
+            for &t in &self.written[i] {
+                let slot = &self.slots[t];
+                if let (Some(bound), Element::F32) = (&slot.bound, slot.tensor.element) {
+                    self.report(slot, bound, step)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, slot: &Slot, bound: &Bound, step: u64) -> Result<()> {
+        let words = self.gpu.read_now(&bound.buffer, bound.offset, slot.tensor.words())?;
+        match finite::first(&words) {
+            Some(index) => Err(Error::NotFinite { tensor: slot.name.clone(), index: index as u64, step }),
+            None => Ok(()),
+        }
+    }
+
+    /// In a program from [`Tape::compile_guarded`]: which tensors have damaged guard words, and which still hold
+    /// the poison that they were filled with.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn inspect(&self) -> Result<Inspection> {
+        let mut found = Inspection::default();
+        let guarded = self.memory == Memory::Guarded;
+        for (t, slot) in self.slots.iter().enumerate() {
+            let Some(bound) = slot.bound.as_ref().filter(|b| guarded && b.words == slot.tensor.words().max(4) + GUARD_WORDS)
+            else {
+                continue;
+            };
+            let words = self.gpu.read_now(&bound.buffer, 0, bound.words)?;
+            let (own, rest) = words.split_at(slot.tensor.words());
+            let guards = &rest[rest.len() - GUARD_WORDS..];
+            if guards.iter().any(|w| *w != POISON) {
+                found.overrun.push(slot.name.clone());
+            }
+            if self.written.iter().flatten().any(|w| *w == t) && own.contains(&POISON) {
+                found.unwritten.push(slot.name.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tensors of a guarded program that can be poisoned, by name, with their memory: for tests that inject
+    /// values.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Tensor, &Bound)> {
+        self.slots.iter().filter_map(|s| Some((s.name.as_str(), s.tensor, s.bound.as_ref()?)))
+    }
+}
+
+/// What [`Program::inspect`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Tensors after which a kernel wrote.
+    pub overrun: Vec<String>,
+    /// Tensors of which a kernel left a part unwritten.
+    pub unwritten: Vec<String>,
+}

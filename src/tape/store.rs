@@ -1,0 +1,281 @@
+//! What outlives a program: parameters with gradients and momentum, and named state.
+
+use super::Element;
+use crate::error::{Error, Result};
+use crate::gpu::{Bound, Buffer, Gpu};
+use crate::shape::{Layout, Shape};
+use std::collections::BTreeMap;
+
+/// A trained tensor: a slice of a slab, at the same place in its values, gradients and momentum.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name, as `layer1.0.conv1.weight`.
+    pub name: String,
+    /// Its shape in PyTorch's order.
+    pub shape: Shape,
+    /// How the device stores it.
+    pub layout: Layout,
+    slab: usize,
+    offset: usize,
+}
+
+/// A named tensor that training carries along but no gradient reaches.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Its name, as `bn1.running_mean`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// How the device stores it.
+    pub layout: Layout,
+    /// The type of its elements.
+    pub element: Element,
+    buffer: Buffer,
+}
+
+impl State {
+    pub(super) fn range(&self) -> Bound {
+        Bound { buffer: self.buffer.clone(), offset: 0, words: self.layout.count(self.shape).max(4) }
+    }
+}
+
+/// Parameters side by side in one buffer, so that the optimiser is one dispatch.
+pub(crate) struct Slab {
+    pub(crate) values: Bound,
+    pub(crate) grads: Bound,
+    pub(crate) momentum: Bound,
+}
+
+/// Which part of a parameter to read or write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The weights.
+    Value,
+    /// The gradient of the last backward run.
+    Grad,
+    /// The optimiser's velocity.
+    Momentum,
+}
+
+/// Parameters and state, shared by programs of several batch sizes and by evaluation.
+pub struct Store {
+    gpu: Gpu,
+    parameters: BTreeMap<String, Parameter>,
+    states: BTreeMap<String, State>,
+    slabs: Vec<Slab>,
+}
+
+/// A [`Store`] in the making: what a network and a method declare, with first values.
+#[derive(Default)]
+pub struct StoreBuilder {
+    parameters: Vec<(String, Shape, Layout, Vec<f32>)>,
+    states: Vec<(String, Shape, Layout, Element, Vec<u32>)>,
+}
+
+impl StoreBuilder {
+    /// Declare a parameter with its first values in the user's order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of values than `shape` has.
+    pub fn parameter(&mut self, name: &str, shape: &[usize], layout: Layout, values: Vec<f32>) -> Result<()> {
+        let shape = counted(shape, values.len())?;
+        self.parameters.push((name.into(), shape, layout, values));
+        Ok(())
+    }
+
+    /// Declare a state of floats with its first values in the user's order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of values than `shape` has.
+    pub fn state(&mut self, name: &str, shape: &[usize], layout: Layout, values: Vec<f32>) -> Result<()> {
+        let shape = counted(shape, values.len())?;
+        let words = values.into_iter().map(f32::to_bits).collect();
+        self.states.push((name.into(), shape, layout, Element::F32, words));
+        Ok(())
+    }
+
+    /// Allocate everything on the device and fill it.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::OutOfMemory`]; [`Error::Value`] for a name that is declared twice.
+    pub fn build(self, gpu: &Gpu) -> Result<Store> {
+        let align = gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
+        let most = (gpu.limits().max_storage_buffer_binding_size.min(gpu.limits().max_buffer_size) / 4) as usize;
+        let mut lengths: Vec<usize> = Vec::new();
+        let mut parameters = BTreeMap::new();
+        for (name, shape, layout, _) in &self.parameters {
+            let words = layout.count(*shape).max(4).div_ceil(align) * align;
+            if lengths.last().is_none_or(|used| used + words > most) {
+                lengths.push(0);
+            }
+            let slab = lengths.len() - 1;
+            let parameter = Parameter { name: name.clone(), shape: *shape, layout: *layout, slab, offset: lengths[slab] };
+            lengths[slab] += words;
+            if parameters.insert(name.clone(), parameter).is_some() {
+                return Err(Error::value("store", "name", "declared once", name));
+            }
+        }
+        let whole = |label: &str, words| Ok(Bound { buffer: gpu.buffer(label, words)?, offset: 0, words });
+        let slab = |&words: &usize| {
+            Ok(Slab {
+                values: whole("parameters", words)?,
+                grads: whole("gradients", words)?,
+                momentum: whole("momentum", words)?,
+            })
+        };
+        let slabs = lengths.iter().map(slab).collect::<Result<_>>()?;
+        let mut store = Store { gpu: gpu.clone(), parameters, states: BTreeMap::new(), slabs };
+        for (name, _, _, values) in &self.parameters {
+            store.write(name, Part::Value, values)?;
+        }
+        for (name, shape, layout, element, words) in self.states {
+            let buffer = gpu.buffer(&name, layout.count(shape))?;
+            let state = State { name: name.clone(), shape, layout, element, buffer };
+            if store.states.insert(name.clone(), state).is_some() || store.parameters.contains_key(&name) {
+                return Err(Error::value("store", "name", "declared once", name));
+            }
+            store.write_state_words(&name, &words)?;
+        }
+        Ok(store)
+    }
+}
+
+fn counted(shape: &[usize], values: usize) -> Result<Shape> {
+    let shape = Shape::new(shape)?;
+    if shape.count() != values {
+        return Err(Error::shape("store", "values", shape.to_string(), format!("{values} values")));
+    }
+    Ok(shape)
+}
+
+impl Store {
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// All parameters, by name.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.values()
+    }
+
+    /// All state, by name.
+    pub fn states(&self) -> impl Iterator<Item = &State> {
+        self.states.values()
+    }
+
+    /// The parameter called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where there is none.
+    pub fn parameter(&self, name: &str) -> Result<&Parameter> {
+        self.parameters.get(name).ok_or_else(|| Error::value("store", "name", "a parameter", name))
+    }
+
+    /// The state called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where there is none.
+    pub fn state(&self, name: &str) -> Result<&State> {
+        self.states.get(name).ok_or_else(|| Error::value("store", "name", "a state", name))
+    }
+
+    pub(crate) fn slabs(&self) -> &[Slab] {
+        &self.slabs
+    }
+
+    fn range(&self, parameter: &Parameter, part: Part) -> Bound {
+        let slab = &self.slabs[parameter.slab];
+        let whole = match part {
+            Part::Value => &slab.values,
+            Part::Grad => &slab.grads,
+            Part::Momentum => &slab.momentum,
+        };
+        Bound { buffer: whole.buffer.clone(), offset: parameter.offset, words: parameter.layout.count(parameter.shape).max(4) }
+    }
+
+    pub(super) fn value_range(&self, parameter: &Parameter) -> Bound {
+        self.range(parameter, Part::Value)
+    }
+
+    pub(super) fn grad_range(&self, parameter: &Parameter) -> Bound {
+        self.range(parameter, Part::Grad)
+    }
+
+    /// Write a part of a parameter, in the user's order.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an unknown name, [`Error::Shape`] for another number of values.
+    pub fn write(&mut self, name: &str, part: Part, values: &[f32]) -> Result<()> {
+        let parameter = self.parameter(name)?;
+        counted(parameter.shape.dims(), values.len())?;
+        let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+        write_words(&self.gpu, &self.range(parameter, part), parameter.shape, parameter.layout, &words)
+    }
+
+    /// Read a part of a parameter, in the user's order, and wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an unknown name; [`Error::DeviceLost`].
+    pub fn read(&self, name: &str, part: Part) -> Result<Vec<f32>> {
+        let parameter = self.parameter(name)?;
+        let words = read_words(&self.gpu, &self.range(parameter, part), parameter.shape, parameter.layout)?;
+        Ok(words.into_iter().map(f32::from_bits).collect())
+    }
+
+    /// Write a state of floats, in the user's order.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an unknown name, [`Error::Shape`] for another number of values.
+    pub fn write_state(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+        self.write_state_words(name, &words)
+    }
+
+    fn write_state_words(&mut self, name: &str, words: &[u32]) -> Result<()> {
+        let state = self.state(name)?;
+        counted(state.shape.dims(), words.len())?;
+        write_words(&self.gpu, &state.range(), state.shape, state.layout, words)
+    }
+
+    /// Read a state of floats, in the user's order, and wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an unknown name; [`Error::DeviceLost`].
+    pub fn read_state(&self, name: &str) -> Result<Vec<f32>> {
+        let state = self.state(name)?;
+        let words = read_words(&self.gpu, &state.range(), state.shape, state.layout)?;
+        Ok(words.into_iter().map(f32::from_bits).collect())
+    }
+
+    /// Whether all padding of weights, gradients and momentum is zero, as every kernel keeps it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn padding_is_zero(&self) -> Result<bool> {
+        for parameter in self.parameters.values() {
+            for part in [Part::Value, Part::Grad, Part::Momentum] {
+                let range = self.range(parameter, part);
+                let mut words = self.gpu.read_now(&range.buffer, range.offset, range.words)?;
+                parameter.layout.places(parameter.shape).for_each(|place| words[place] = 0);
+                if words.iter().any(|w| w & 0x7fff_ffff != 0) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn write_words(gpu: &Gpu, range: &Bound, shape: Shape, layout: Layout, values: &[u32]) -> Result<()> {
+    let mut words = vec![0; layout.count(shape)];
+    for (place, value) in layout.places(shape).zip(values) {
+        words[place] = *value;
+    }
+    gpu.write(&range.buffer, range.offset, &words)
+}
+
+fn read_words(gpu: &Gpu, range: &Bound, shape: Shape, layout: Layout) -> Result<Vec<u32>> {
+    let words = gpu.read_now(&range.buffer, range.offset, layout.count(shape))?;
+    Ok(layout.places(shape).map(|place| words[place]).collect())
+}
