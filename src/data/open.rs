@@ -1,0 +1,150 @@
+//! Opening a folder, whichever kind of data set it holds.
+
+use super::{CifarBinary, Dataset, LabelFile, LabelRules, Labelled};
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// What an image file may ask for at most. What exceeds a limit is refused before it is read or decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Pixels a side; 8,192 by default.
+    pub side: u32,
+    /// Bytes of the decoded image as its file stores it, so four a pixel with alpha and eight with alpha in 16 bits;
+    /// 64 MiB by default, which is 22 million pixels of 8-bit RGB. The decoder may use as much again.
+    pub decoded_bytes: u64,
+    /// Bytes of the file; 32 MiB by default.
+    pub file_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { side: 8_192, decoded_bytes: 64 << 20, file_bytes: 32 << 20 }
+    }
+}
+
+/// The part of a data set that has parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    /// The images to train on.
+    #[default]
+    Train,
+    /// The images to test with.
+    Test,
+}
+
+/// How to open a data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which images of a CIFAR folder; a folder of images has no parts, so it goes without a meaning there.
+    pub split: Split,
+    /// At most this many images of each class: the first ones in the order of names (CIFAR: of records). Images
+    /// without a label count as a class. The classes are those of the folder, also where `labels` names others.
+    pub limit: Option<usize>,
+    /// The most pixels that an image's shorter side keeps: larger images are reduced, with a triangle filter as wide
+    /// as the reduction; none is enlarged. `None` keeps all as they are.
+    pub max_side: Option<u32>,
+    /// Whether images that cannot be read are left out and reported, instead of being an error.
+    pub skip_broken: bool,
+    /// Threads that decode; 0 stands for one a core. The result does not depend on it.
+    pub threads: usize,
+    /// Bytes of pixels that are kept in memory, 4 GiB by default: images are kept in their order until the first one
+    /// that does not fit; it and those after it are decoded each time they are asked for.
+    pub memory_bytes: u64,
+    /// What a file may ask for.
+    pub limits: Limits,
+    /// A label file that takes the place of the folder's labels (see [`LabelFile`]). Labels of images that are not
+    /// there are an error, but for those that `limit` or `skip_broken` may have left out.
+    pub labels: Option<PathBuf>,
+    /// How many classes `labels` may name; `None` takes the number from the file.
+    pub classes: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            split: Split::Train,
+            limit: None,
+            max_side: None,
+            skip_broken: false,
+            threads: 0,
+            memory_bytes: 4 << 30,
+            limits: Limits::default(),
+            labels: None,
+            classes: None,
+        }
+    }
+}
+
+/// What was found when a data set was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Images in the data set.
+    pub images: usize,
+    /// How many of them are kept in memory; the others are decoded when asked for.
+    pub in_memory: usize,
+    /// Images left out for `limit`.
+    pub over_limit: usize,
+    /// Broken images that were left out: the file, and what is wrong with it.
+    pub skipped: Vec<(PathBuf, String)>,
+    /// Files that are not images.
+    pub not_images: Vec<PathBuf>,
+}
+
+/// A data set and what was found when it was opened.
+pub struct Opened {
+    /// The images.
+    pub dataset: Box<dyn Dataset>,
+    /// How many there are and what was left out.
+    pub report: Report,
+}
+
+/// Opens the folder `path`: as CIFAR where it has a binary file of CIFAR in it (see [`CifarBinary`]), else as a folder
+/// of images (see `ImageFolder`, with the feature `images`).
+///
+/// # Errors
+/// Those of [`CifarBinary::open`] and `ImageFolder::open`, of [`LabelFile::read`] and [`LabelFile::apply`].
+/// [`Error::Data`] for a folder of images if the crate was built without the feature `images`.
+pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Opened> {
+    let path = path.as_ref();
+    let opened = if CifarBinary::is_at(path) { cifar(path, options) } else { folder(path, options) }?;
+    let Some(file) = &options.labels else { return Ok(opened) };
+    let Opened { dataset, report } = opened;
+    let rules = LabelRules {
+        classes: options.classes,
+        allow_extra: options.limit.is_some() || options.skip_broken,
+        ..LabelRules::default()
+    };
+    let labels = LabelFile::read(file)?.apply((0..dataset.len()).map(|i| dataset.name(i)), &rules)?;
+    Ok(Opened { dataset: Box::new(Labelled::new(dataset, labels)?), report })
+}
+
+/// An error unless `path` is a folder that is there.
+pub(super) fn check_folder(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(data) if data.is_dir() => Ok(()),
+        Ok(_) => Err(Error::data(path, "this is a file, not a folder; name the folder that holds the images")),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::data(path, "there is no such folder; check the path"))
+        }
+        Err(source) => Err(Error::io("opening the folder", path, source)),
+    }
+}
+
+fn cifar(path: &Path, options: &Options) -> Result<Opened> {
+    let set = CifarBinary::open(path, options.split, options.limit)?;
+    let report = set.report();
+    Ok(Opened { dataset: Box::new(set), report })
+}
+
+#[cfg(feature = "images")]
+fn folder(path: &Path, options: &Options) -> Result<Opened> {
+    let set = super::ImageFolder::open(path, options)?;
+    let report = set.report().clone();
+    Ok(Opened { dataset: Box::new(set), report })
+}
+
+#[cfg(not(feature = "images"))]
+fn folder(path: &Path, _options: &Options) -> Result<Opened> {
+    check_folder(path)?;
+    Err(Error::data(path, "no CIFAR file is in it, and this build reads no images; build with the feature `images`"))
+}
