@@ -132,11 +132,13 @@ impl File {
     }
 
     fn open(path: &Path, own_only: bool) -> Result<Self> {
-        let about = std::fs::metadata(path).map_err(|e| Error::io("opening", path, e))?;
-        if !about.is_file() {
-            return Err(damage(path, 0, "this is no regular file; name a checkpoint"));
-        }
-        let mut file = std::fs::File::open(path).map_err(|e| Error::io("opening", path, e))?;
+        let failed = |e| Error::io("opening", path, e);
+        let regular = |about: &std::fs::Metadata| about.is_file().then_some(());
+        let refused = || damage(path, 0, "this is no regular file; name a checkpoint");
+        regular(&std::fs::metadata(path).map_err(failed)?).ok_or_else(refused)?; // opening a pipe would wait
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let about = file.metadata().map_err(failed)?; // the path may name another file by now
+        regular(&about).ok_or_else(refused)?;
         Self::read(path, &mut file, about.len(), own_only)
     }
 

@@ -2,17 +2,19 @@
 //! begins with `scorecard` (seen with `cargo test --test checkpoint -- --nocapture`).
 #![allow(clippy::print_stdout, reason = "the scorecard is assembled from standard output")]
 
-//mod adversarial;
+mod adversarial;
 mod codec;
-//mod crash;
-//mod damage;
-//mod disk;
-//mod faults;
-//#[cfg(unix)]
-//mod kill;
-//mod lines;
-//mod memory;
-//mod writers;
+mod crash;
+mod damage;
+mod disk;
+mod fakes;
+mod faults;
+#[cfg(target_os = "linux")]
+mod kill;
+mod lines;
+#[cfg(target_os = "linux")]
+mod memory;
+mod writers;
 
 use instdisc::checkpoint::{File, Tensor};
 
@@ -44,4 +46,10 @@ fn random(seed: u64, index: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// Temporary files of writers in `folder`.
+fn litter(folder: &std::path::Path) -> usize {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(".instdisc-")).count()
 }
