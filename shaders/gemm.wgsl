@@ -52,27 +52,28 @@ fn nn(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    let size = params;
     let index = folded(group, groups) * LANES + lane;
-    let k4 = up(params.k, 4u);
-    let n4 = up(params.n, 4u);
-    let across = up(n4, COLS);
-    if index >= across * up(params.m, ROWS) {
+    let k4 = up(size.k, 4u);
+    let n4 = up(size.n, 4u);
+    let down = up(size.m, ROWS);
+    if index >= up(n4, COLS) * down {
         return;
     }
-    let row = index / across * ROWS;
-    let column = index % across * COLS;
+    let row = index % down * ROWS;
+    let column = index / down * COLS;
     var tile: Tile;
     for (var k = 0u; k < k4; k++) {
         var b: Steps;
         for (var j = 0u; j < 4u; j++) {
-            let line = min(4u * k + j, params.k - 1u) * n4;
+            let line = min(4u * k + j, size.k - 1u) * n4;
             for (var v = 0u; v < COLS; v++) {
                 b[j * COLS + v] = w[line + min(column + v, n4 - 1u)];
             }
         }
         var a: array<vec4<f32>, ROWS>;
         for (var i = 0u; i < ROWS; i++) {
-            a[i] = x[min(row + i, params.m - 1u) * k4 + k];
+            a[i] = x[min(row + i, size.m - 1u) * k4 + k];
         }
         for (var i = 0u; i < ROWS; i++) {
             accumulate(&tile, i, a[i], &b);
@@ -80,9 +81,9 @@ fn nn(
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if row + i < params.m && column + v < n4 {
+            if row + i < size.m && column + v < n4 {
                 var value = tile[i * COLS + v];
-                if params.has_bias != 0u {
+                if size.has_bias != 0u {
                     value += bias[column + v];
                 }
                 put((row + i) * n4 + column + v, value);
@@ -97,24 +98,25 @@ fn nt(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    let size = params;
     let index = folded(group, groups) * LANES + lane;
-    let k4 = up(params.k, 4u);
-    let n4 = up(params.n, 4u);
-    let across = up(k4, COLS);
-    if index >= across * up(params.m, ROWS) {
+    let k4 = up(size.k, 4u);
+    let n4 = up(size.n, 4u);
+    let down = up(size.m, ROWS);
+    if index >= up(k4, COLS) * down {
         return;
     }
-    let row = index / across * ROWS;
-    let column = index % across * COLS;
+    let row = index % down * ROWS;
+    let column = index / down * COLS;
     var tile: Tile;
     for (var n = 0u; n < n4; n++) {
         var b: Steps;
         for (var v = 0u; v < COLS; v++) {
             let line = 4u * (column + v);
-            let b0 = w[min(line, params.k - 1u) * n4 + n];
-            let b1 = w[min(line + 1u, params.k - 1u) * n4 + n];
-            let b2 = w[min(line + 2u, params.k - 1u) * n4 + n];
-            let b3 = w[min(line + 3u, params.k - 1u) * n4 + n];
+            let b0 = w[min(line, size.k - 1u) * n4 + n];
+            let b1 = w[min(line + 1u, size.k - 1u) * n4 + n];
+            let b2 = w[min(line + 2u, size.k - 1u) * n4 + n];
+            let b3 = w[min(line + 3u, size.k - 1u) * n4 + n];
             b[v] = vec4(b0.x, b1.x, b2.x, b3.x);
             b[COLS + v] = vec4(b0.y, b1.y, b2.y, b3.y);
             b[2u * COLS + v] = vec4(b0.z, b1.z, b2.z, b3.z);
@@ -122,7 +124,7 @@ fn nt(
         }
         var a: array<vec4<f32>, ROWS>;
         for (var i = 0u; i < ROWS; i++) {
-            a[i] = x[min(row + i, params.m - 1u) * n4 + n];
+            a[i] = x[min(row + i, size.m - 1u) * n4 + n];
         }
         for (var i = 0u; i < ROWS; i++) {
             accumulate(&tile, i, a[i], &b);
@@ -130,8 +132,8 @@ fn nt(
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if row + i < params.m && column + v < k4 {
-                let inside = 4u * (column + v) + vec4(0u, 1u, 2u, 3u) < vec4(params.k);
+            if row + i < size.m && column + v < k4 {
+                let inside = 4u * (column + v) + vec4(0u, 1u, 2u, 3u) < vec4(size.k);
                 put((row + i) * k4 + column + v, select(vec4(0.0), tile[i * COLS + v], inside));
             }
         }
@@ -144,19 +146,20 @@ fn tn(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    let size = params;
     let index = folded(group, groups) * LANES + lane;
-    let k4 = up(params.k, 4u);
-    let n4 = up(params.n, 4u);
+    let k4 = up(size.k, 4u);
+    let n4 = up(size.n, 4u);
     let across = up(n4, COLS);
-    let down = up(params.k, ROWS);
-    if index >= params.split * down * across {
+    let down = up(size.k, ROWS);
+    if index >= size.split * down * across {
         return;
     }
     let row = index / across % down * ROWS;
     let column = index % across * COLS;
     let part = index / (across * down);
-    let start = part * (params.m / params.split) + min(part, params.m % params.split);
-    let end = start + params.m / params.split + u32(part < params.m % params.split);
+    let start = part * (size.m / size.split) + min(part, size.m % size.split);
+    let end = start + size.m / size.split + u32(part < size.m % size.split);
     var tile: Tile;
     for (var m = start; m < end; m += 4u) {
         var a: array<array<vec4<f32>, ROWS / 4u>, 4>;
@@ -179,9 +182,9 @@ fn tn(
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if row + i < params.k_rows && column + v < n4 {
-                let at = (part * params.k_rows + row + i) * n4 + column + v;
-                if ACCUMULATE && params.split == 1u {
+            if row + i < size.k_rows && column + v < n4 {
+                let at = (part * size.k_rows + row + i) * n4 + column + v;
+                if ACCUMULATE && size.split == 1u {
                     y[at] += tile[i * COLS + v];
                 } else {
                     y[at] = tile[i * COLS + v];
@@ -197,14 +200,15 @@ fn tn_sum(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    let size = params;
     let index = folded(group, groups) * LANES + lane;
-    let size = params.k_rows * up(params.n, 4u);
-    if index >= size {
+    let total = size.k_rows * up(size.n, 4u);
+    if index >= total {
         return;
     }
     var sum = vec4(0.0);
-    for (var s = 0u; s < params.split; s++) {
-        sum += x[s * size + index];
+    for (var s = 0u; s < size.split; s++) {
+        sum += x[s * total + index];
     }
     put(index, sum);
 }

@@ -4,10 +4,14 @@ pub mod checkpoint;
 pub mod data;
 pub mod error;
 pub mod gpu;
+pub mod nn;
+pub mod npid;
 pub mod ops;
+pub mod optim;
 pub mod rng;
 pub mod shape;
 pub mod tape;
+pub mod train;
 #[cfg(feature = "selftest")]
 pub mod twin;
 

@@ -5,10 +5,12 @@
 //! `shaders/`. [`OPS`] lists them all, and the tests, `selftest` and the benchmarks go through that list.
 
 mod add;
+mod augment;
 mod avg_pool;
 mod bank_update;
 mod batch_norm;
 mod column_sums;
+mod conv2d;
 mod gemm;
 mod l2norm;
 mod max_pool;
@@ -23,10 +25,12 @@ mod sgd;
 mod softmax;
 
 pub use add::add;
+pub use augment::{Augmentation, augment};
 pub use avg_pool::{avg_pool, global_avg_pool};
 pub use bank_update::bank_update;
 pub use batch_norm::{BatchNorm, batch_norm, batch_norm_frozen, batch_norm_running};
 use column_sums::column_sums;
+pub use conv2d::{Conv, conv2d};
 pub use gemm::{linear, scores};
 pub use l2norm::l2norm;
 pub use max_pool::max_pool;
@@ -56,10 +60,12 @@ pub struct Op {
 /// Every op of this crate.
 pub static OPS: &[Op] = &[
     Op { name: "add", shader: &add::SHADER },
+    Op { name: "augment", shader: &augment::SHADER },
     Op { name: "avg_pool", shader: &avg_pool::SHADER },
     Op { name: "bank_update", shader: &bank_update::SHADER },
     Op { name: "batch_norm", shader: &batch_norm::SHADER },
     Op { name: "column_sums", shader: &column_sums::SHADER },
+    Op { name: "conv2d", shader: &conv2d::SHADER },
     Op { name: "finite", shader: &crate::tape::FINITE },
     Op { name: "gemm", shader: &gemm::SHADER },
     Op { name: "l2norm", shader: &l2norm::SHADER },

@@ -1,0 +1,480 @@
+// needs: lib/grid.wgsl lib/gemm_lanes.wgsl
+// conv2d: convolution of images, its gradients to the input and to the weight; implicit GEMMs, no im2col buffer.
+//   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
+//   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
+//                                 over the taps for which both divisions come out even
+//   grad_weight  part[t, r, s, c, o] = sum over the rows (b, p) of part t, and q, of
+//                                 x[b, p st + r - pad, q st + s - pad, c] dy[b, p, q, o]
+//   grad_weight_sum  dw = sum over t of part[t]
+// outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
+// added to what the output holds. `grad_weight` with split = 1 writes dw itself. The entry points with `_any` take
+// groups whose width is no multiple of 4 (any shape, in fact), the others one group or widths that are.
+// Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
+//           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
+//           output channels, ci_stride = groups ci padded, co_stride = co padded.
+// Dispatch: workgroups of LANES tiles, folded; the tiles are, with up(a, b) = a / b rounded up, ci4 = up(ci, 4),
+//           co4 = up(co, 4) / groups (co / 4 / groups with groups),
+//           forward      up(n oh ow, ROWS) groups up(co4, COLS)
+//           grad_input   stride^2 up(n up(h, stride) up(w, stride), ROWS) groups up(ci4, COLS)
+//           grad_weight  split kh kw up(ci, ROWS) groups up(co4, COLS)
+//           grad_weight_sum  kh kw 4 ci4 co_stride / 4
+//           forward_any n oh ow co_stride / 4; grad_input_any n h w ci_stride / 4;
+//           grad_weight_any split kh kw 4 ci4 co_stride / 4
+// Order:    r, s, then channels ascending, one chain of fused multiply-adds; grad_weight: b, p, q ascending within a part,
+//           parts ascending. It depends on the shapes and `split` only, not on ROWS, COLS or LANES.
+// Safety:   pixels and columns are clamped to the last one before a load and tested before a store; taps outside the image
+//           load from the first pixel and count as zero. Needs all sizes > 0 and split <= n oh.
+// Source:   implicit GEMM as in cuDNN (Chetlur et al. 2014); strided gradients by output parity.
+
+override ACCUMULATE: bool = false;
+
+struct Params {
+    n: u32,
+    h: u32,
+    w: u32,
+    ci: u32,
+    ci_stride: u32,
+    oh: u32,
+    ow: u32,
+    co: u32,
+    co_stride: u32,
+    kh: u32,
+    kw: u32,
+    stride: u32,
+    pad: u32,
+    groups: u32,
+    split: u32,
+}
+
+@group(0) @binding(0) var<storage, read> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
+
+fn up(a: u32, b: u32) -> u32 {
+    return (a + b - 1u) / b;
+}
+
+// Input channels of a group, in vec4.
+fn inputs(size: Params) -> u32 {
+    return up(size.ci, 4u);
+}
+
+// Output channels of a group, in vec4.
+fn outputs(size: Params) -> u32 {
+    return size.co_stride / 4u / size.groups;
+}
+
+fn put(at: u32, value: vec4<f32>) {
+    if ACCUMULATE {
+        result[at] += value;
+    } else {
+        result[at] = value;
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn forward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    let pixels = size.n * size.oh * size.ow;
+    let across = up(outputs(size), COLS);
+    let down = up(pixels, ROWS);
+    if index >= size.groups * across * down {
+        return;
+    }
+    let pixel = index % down * ROWS;
+    let part = index / down / across;
+    let column = index / down % across * COLS;
+    let ci4 = inputs(size);
+    let xs = size.ci_stride / 4u;
+    let ys = size.co_stride / 4u;
+    var columns: array<u32, COLS>;
+    for (var v = 0u; v < COLS; v++) {
+        columns[v] = part * outputs(size) + min(column + v, outputs(size) - 1u);
+    }
+    // The corner of each pixel's window; a coordinate left of the image wraps round to a large number.
+    var top: array<u32, ROWS>;
+    var left: array<u32, ROWS>;
+    var image: array<u32, ROWS>;
+    var p = pixel;
+    var q = p % size.ow;
+    var line = p / size.ow % size.oh;
+    var b = p / size.ow / size.oh;
+    for (var i = 0u; i < ROWS; i++) {
+        left[i] = q * size.stride - size.pad;
+        top[i] = line * size.stride - size.pad;
+        image[i] = b * size.h;
+        // The next pixel; the last one again where there is none.
+        let more = u32(p + 1u < pixels);
+        p += more;
+        q += more;
+        line += u32(q == size.ow);
+        q = select(q, 0u, q == size.ow);
+        b += u32(line == size.oh);
+        line = select(line, 0u, line == size.oh);
+    }
+    var tile: Tile;
+    var first = 0u;
+    for (var r = 0u; r < size.kh; r++) {
+    for (var s = 0u; s < size.kw; s++) {
+        var at: array<u32, ROWS>;
+        var inside: array<bool, ROWS>;
+        for (var i = 0u; i < ROWS; i++) {
+            let iy = top[i] + r;
+            let ix = left[i] + s;
+            inside[i] = iy < size.h && ix < size.w;
+            at[i] = select(0u, ((image[i] + iy) * size.w + ix) * xs, inside[i]) + part * ci4;
+        }
+        for (var c = 0u; c < ci4; c++) {
+            var b: Steps;
+            for (var j = 0u; j < 4u; j++) {
+                for (var v = 0u; v < COLS; v++) {
+                    b[j * COLS + v] = weight[(first + 4u * c + j) * ys + columns[v]];
+                }
+            }
+            for (var i = 0u; i < ROWS; i++) {
+                accumulate(&tile, i, select(vec4(0.0), x[at[i] + c], inside[i]), &b);
+            }
+        }
+        first += 4u * ci4;
+    }
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        for (var v = 0u; v < COLS; v++) {
+            if pixel + i < pixels && column + v < outputs(size) {
+                result[(pixel + i) * ys + columns[v]] = tile[i * COLS + v];
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn grad_input(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    // Pixels with the same remainder by the stride meet the same taps: a class.
+    let high = up(size.h, size.stride);
+    let wide = up(size.w, size.stride);
+    let pixels = size.n * high * wide;
+    let across = up(inputs(size), COLS);
+    let down = up(pixels, ROWS);
+    let of_class = size.groups * across * down;
+    if index >= size.stride * size.stride * of_class {
+        return;
+    }
+    let a_row = index / of_class / size.stride;
+    let a_col = index / of_class % size.stride;
+    let pixel = index % of_class % down * ROWS;
+    let part = index % of_class / down / across;
+    let column = index % of_class / down % across * COLS;
+    let co4 = outputs(size);
+    let ci4 = inputs(size);
+    let xs = size.ci_stride / 4u;
+    let ys = size.co_stride / 4u;
+    // The first tap of the class; a tap further by a stride reads a pixel of dy before.
+    let r0 = (a_row + size.pad) % size.stride;
+    let s0 = (a_col + size.pad) % size.stride;
+    var bottom: array<u32, ROWS>;
+    var right: array<u32, ROWS>;
+    var image: array<u32, ROWS>;
+    let shift_x = (a_col + size.pad) / size.stride;
+    let shift_y = (a_row + size.pad) / size.stride;
+    var p = pixel;
+    var q = p % wide;
+    var line = p / wide % high;
+    var b = p / wide / high;
+    for (var i = 0u; i < ROWS; i++) {
+        right[i] = q + shift_x;
+        bottom[i] = line + shift_y;
+        image[i] = b;
+        // The next pixel; the last one again where there is none.
+        let more = u32(p + 1u < pixels);
+        p += more;
+        q += more;
+        line += u32(q == wide);
+        q = select(q, 0u, q == wide);
+        b += u32(line == high);
+        line = select(line, 0u, line == high);
+    }
+    var tile: Tile;
+    var back_y = 0u;
+    for (var r = r0; r < size.kh; r += size.stride) {
+        var back_x = 0u;
+        for (var s = s0; s < size.kw; s += size.stride) {
+            var at: array<u32, ROWS>;
+            var inside: array<bool, ROWS>;
+            for (var i = 0u; i < ROWS; i++) {
+                let oy = bottom[i] - back_y;
+                let ox = right[i] - back_x;
+                inside[i] = oy < size.oh && ox < size.ow;
+                at[i] = select(0u, ((image[i] * size.oh + oy) * size.ow + ox) * ys, inside[i]) + part * co4;
+            }
+            let first = (r * size.kw + s) * ci4 * 4u;
+            for (var o = 0u; o < co4; o++) {
+                var b: Steps;
+                for (var v = 0u; v < COLS; v++) {
+                    let line = (first + 4u * min(column + v, ci4 - 1u)) * ys + part * co4 + o;
+                    let b0 = weight[line];
+                    let b1 = weight[line + ys];
+                    let b2 = weight[line + 2u * ys];
+                    let b3 = weight[line + 3u * ys];
+                    b[v] = vec4(b0.x, b1.x, b2.x, b3.x);
+                    b[COLS + v] = vec4(b0.y, b1.y, b2.y, b3.y);
+                    b[2u * COLS + v] = vec4(b0.z, b1.z, b2.z, b3.z);
+                    b[3u * COLS + v] = vec4(b0.w, b1.w, b2.w, b3.w);
+                }
+                for (var i = 0u; i < ROWS; i++) {
+                    accumulate(&tile, i, select(vec4(0.0), dy[at[i] + o], inside[i]), &b);
+                }
+            }
+            back_x++;
+        }
+        back_y++;
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        let ix = (right[i] - shift_x) * size.stride + a_col;
+        let iy = (bottom[i] - shift_y) * size.stride + a_row;
+        for (var v = 0u; v < COLS; v++) {
+            if pixel + i < pixels && iy < size.h && ix < size.w && column + v < ci4 {
+                put(((image[i] * size.h + iy) * size.w + ix) * xs + part * ci4 + column + v, tile[i * COLS + v]);
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn grad_weight(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    let ci4 = inputs(size);
+    let xs = size.ci_stride / 4u;
+    let ys = size.co_stride / 4u;
+    let across = up(outputs(size), COLS);
+    let lanes = size.groups * across;
+    let down = up(4u * ci4, ROWS);
+    let taps = size.kh * size.kw;
+    if index >= size.split * taps * down * lanes {
+        return;
+    }
+    let part = index % lanes / across;
+    let column = index % across * COLS;
+    let row = index / lanes % down * ROWS;
+    let tap = index / (lanes * down) % taps;
+    let r = tap / size.kw;
+    let s = tap % size.kw;
+    // The rows of dy that are this part's, and the columns for which tap s meets the image.
+    let chunk = index / (lanes * down * taps);
+    let lines = size.n * size.oh;
+    let start = chunk * (lines / size.split) + min(chunk, lines % size.split);
+    let end = start + lines / size.split + u32(chunk < lines % size.split);
+    let begin = up(max(size.pad, s) - s, size.stride);
+    let end_q = min(size.ow, up(max(size.w + size.pad, s) - s, size.stride));
+    var columns: array<u32, COLS>;
+    for (var v = 0u; v < COLS; v++) {
+        columns[v] = part * outputs(size) + min(column + v, outputs(size) - 1u);
+    }
+    var rows: array<u32, ROWS / 4u>;
+    for (var i = 0u; i < ROWS / 4u; i++) {
+        rows[i] = part * ci4 + min(row / 4u + i, ci4 - 1u);
+    }
+    var tile: Tile;
+    for (var line = start; line < end; line++) {
+        let iy = line % size.oh * size.stride + r - size.pad;
+        if iy < size.h {
+            let image = (line / size.oh * size.h + iy) * size.w;
+            for (var q = begin; q < end_q; q += 4u) {
+                var a: array<array<vec4<f32>, ROWS / 4u>, 4>;
+                var b: Steps;
+                for (var j = 0u; j < 4u; j++) {
+                    let ox = min(q + j, end_q - 1u);
+                    let at = (image + ox * size.stride + s - size.pad) * xs;
+                    let to_dy = (line * size.ow + ox) * ys;
+                    for (var i = 0u; i < ROWS / 4u; i++) {
+                        a[j][i] = select(vec4(0.0), x[at + rows[i]], q + j < end_q);
+                    }
+                    for (var v = 0u; v < COLS; v++) {
+                        b[j * COLS + v] = dy[to_dy + columns[v]];
+                    }
+                }
+                for (var i = 0u; i < ROWS / 4u; i++) {
+                    accumulate(&tile, 4u * i, vec4(a[0][i].x, a[1][i].x, a[2][i].x, a[3][i].x), &b);
+                    accumulate(&tile, 4u * i + 1u, vec4(a[0][i].y, a[1][i].y, a[2][i].y, a[3][i].y), &b);
+                    accumulate(&tile, 4u * i + 2u, vec4(a[0][i].z, a[1][i].z, a[2][i].z, a[3][i].z), &b);
+                    accumulate(&tile, 4u * i + 3u, vec4(a[0][i].w, a[1][i].w, a[2][i].w, a[3][i].w), &b);
+                }
+            }
+        }
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        for (var v = 0u; v < COLS; v++) {
+            if row + i < 4u * ci4 && column + v < outputs(size) {
+                let at = ((chunk * taps + tap) * 4u * ci4 + row + i) * ys + columns[v];
+                if ACCUMULATE && size.split == 1u {
+                    result[at] += tile[i * COLS + v];
+                } else {
+                    result[at] = tile[i * COLS + v];
+                }
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn grad_weight_sum(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    let total = size.kh * size.kw * inputs(size) * size.co_stride;
+    if index >= total {
+        return;
+    }
+    var sum = vec4(0.0);
+    for (var t = 0u; t < size.split; t++) {
+        sum += x[t * total + index];
+    }
+    put(index, sum);
+}
+
+@compute @workgroup_size(LANES)
+fn forward_any(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    let ys = size.co_stride / 4u;
+    if index >= size.n * size.oh * size.ow * ys {
+        return;
+    }
+    let pixel = index / ys;
+    let top = pixel / size.ow % size.oh * size.stride - size.pad;
+    let left = pixel % size.ow * size.stride - size.pad;
+    let image = pixel / size.ow / size.oh * size.h;
+    let lines = 4u * inputs(size);
+    let each = size.co / size.groups;
+    let o = index % ys * 4u + vec4(0u, 1u, 2u, 3u);
+    let begin = min(o, vec4(size.co - 1u)) / each * size.ci;
+    var sum = vec4(0.0);
+    for (var r = 0u; r < size.kh; r++) {
+        for (var s = 0u; s < size.kw; s++) {
+            if top + r < size.h && left + s < size.w {
+                let at = ((image + top + r) * size.w + left + s) * size.ci_stride + begin;
+                let first = (r * size.kw + s) * lines;
+                for (var c = 0u; c < size.ci; c++) {
+                    let i = at + c;
+                    let value = vec4(x[i.x / 4u][i.x % 4u], x[i.y / 4u][i.y % 4u],
+                        x[i.z / 4u][i.z % 4u], x[i.w / 4u][i.w % 4u]);
+                    sum = fma(value, weight[(first + c) * ys + index % ys], sum);
+                }
+            }
+        }
+    }
+    result[index] = select(vec4(0.0), sum, o < vec4(size.co));
+}
+
+@compute @workgroup_size(LANES)
+fn grad_input_any(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    let xs = size.ci_stride / 4u;
+    if index >= size.n * size.h * size.w * xs {
+        return;
+    }
+    let pixel = index / xs;
+    let down = pixel / size.w % size.h + size.pad;
+    let right = pixel % size.w + size.pad;
+    let image = pixel / size.w / size.h * size.oh;
+    let lines = 4u * inputs(size);
+    let each = size.co / size.groups;
+    let c = index % xs * 4u + vec4(0u, 1u, 2u, 3u);
+    let real = min(c, vec4(size.groups * size.ci - 1u));
+    let begin = real / size.ci * each;
+    let line = real % size.ci;
+    var sum = vec4(0.0);
+    for (var r = down % size.stride; r < size.kh; r += size.stride) {
+        for (var s = right % size.stride; s < size.kw; s += size.stride) {
+            let oy = (down - r) / size.stride;
+            let ox = (right - s) / size.stride;
+            if down >= r && right >= s && oy < size.oh && ox < size.ow {
+                let at = ((image + oy) * size.ow + ox) * size.co_stride + begin;
+                let first = ((r * size.kw + s) * lines + line) * size.co_stride + begin;
+                for (var o = 0u; o < each; o++) {
+                    let i = at + o;
+                    let k = first + o;
+                    sum = fma(vec4(dy[i.x / 4u][i.x % 4u], dy[i.y / 4u][i.y % 4u], dy[i.z / 4u][i.z % 4u], dy[i.w / 4u][i.w % 4u]),
+                        vec4(weight[k.x / 4u][k.x % 4u], weight[k.y / 4u][k.y % 4u], weight[k.z / 4u][k.z % 4u], weight[k.w / 4u][k.w % 4u]), sum);
+                }
+            }
+        }
+    }
+    put(index, select(vec4(0.0), sum, c < vec4(size.groups * size.ci)));
+}
+
+@compute @workgroup_size(LANES)
+fn grad_weight_any(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    let ys = size.co_stride / 4u;
+    let down = 4u * inputs(size);
+    let taps = size.kh * size.kw;
+    let total = taps * down * ys;
+    if index >= size.split * total {
+        return;
+    }
+    let c = index / ys % down;
+    let tap = index / (ys * down) % taps;
+    let r = tap / size.kw;
+    let s = tap % size.kw;
+    let chunk = index / total;
+    let lines = size.n * size.oh;
+    let start = chunk * (lines / size.split) + min(chunk, lines % size.split);
+    let end = start + lines / size.split + u32(chunk < lines % size.split);
+    let begin = up(max(size.pad, s) - s, size.stride);
+    let end_q = min(size.ow, up(max(size.w + size.pad, s) - s, size.stride));
+    let o = index % ys * 4u + vec4(0u, 1u, 2u, 3u);
+    let channel = min(o, vec4(size.co - 1u)) / (size.co / size.groups) * size.ci + min(c, size.ci - 1u);
+    var sum = vec4(0.0);
+    for (var line = start; line < end; line++) {
+        let iy = line % size.oh * size.stride + r - size.pad;
+        if iy < size.h {
+            let image = (line / size.oh * size.h + iy) * size.w;
+            for (var q = begin; q < end_q; q++) {
+                let i = (image + q * size.stride + s - size.pad) * size.ci_stride + channel;
+                sum = fma(vec4(x[i.x / 4u][i.x % 4u], x[i.y / 4u][i.y % 4u], x[i.z / 4u][i.z % 4u], x[i.w / 4u][i.w % 4u]),
+                    dy[(line * size.ow + q) * ys + index % ys], sum);
+            }
+        }
+    }
+    sum = select(vec4(0.0), sum, o < vec4(size.co) & vec4(c < size.ci));
+    if ACCUMULATE && size.split == 1u {
+        result[index] += sum;
+    } else {
+        result[index] = sum;
+    }
+}
