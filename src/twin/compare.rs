@@ -86,7 +86,7 @@ pub fn same_shape(got: &[usize], expected: &[usize]) -> Result<(), Mismatch> {
 /// # Errors
 /// [`Mismatch`] with the first element that is off.
 pub fn within_bound(got: &[f32], reference: &Reference, depth: f64) -> Result<Report, Mismatch> {
-    separate(got, &reference.magnitude)?;
+    comparable(got, &reference.magnitude)?;
     each(got, &reference.value, |i, _| {
         let m = reference.magnitude[i];
         if m == 0.0 { 0.0 } else { (depth + 2.0) * (UNIT * m + f64::from(f32::MIN_POSITIVE)) }

@@ -15,7 +15,9 @@
 //! Sizes are trusted here: lengths are checked by `debug_assert`, and a wrong one panics, as in a test it should.
 
 pub mod add;
+pub mod augment;
 pub mod avg_pool;
+pub mod bank_update;
 pub mod batch_norm;
 pub mod compare;
 pub mod conv2d;
@@ -26,7 +28,10 @@ pub mod linear;
 pub mod max_pool;
 pub mod mean;
 pub mod nce;
+pub mod negatives;
+pub mod prox;
 pub mod relu;
+pub mod sgd;
 pub mod softmax;
 
 /// The distance of 1 to the next 32-bit number: the error of one operation, as WGSL fixes no rounding direction.
