@@ -151,6 +151,11 @@ fn the_bound_is_where_it_says() {
     // M = 0 asks for the very value.
     let exact = Reference { magnitude: vec![0.0], ..reference };
     assert!(within_bound(&[1.0], &exact, 100.0).is_ok() && within_bound(&edge(1.0), &exact, 100.0).is_err());
+    let zero = Reference { dims: vec![1], value: vec![0.0], magnitude: vec![0.0] };
+    assert!(within_bound(&[1e-40], &zero, 100.0).is_err());
+    // A denormal may be taken for zero, and no more than that.
+    let denormal = Reference { dims: vec![1], value: vec![1e-40], magnitude: vec![1e-40] };
+    assert!(within_bound(&[0.0], &denormal, 0.0).is_ok() && within_bound(&[1e-37], &denormal, 0.0).is_err());
     // A small gradient is measured by the mean one, not forgiven: 0.004 does not stand for −0.004.
     assert!(gradient_close(&[1.0, 0.004], &[1.0, -0.004], 1e-3).is_err());
     assert!(gradient_close(&[1.0, 0.004], &[1.0, 0.004_3], 1e-3).is_ok());
