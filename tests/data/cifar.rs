@@ -131,7 +131,7 @@ proptest! {
             }
             Err(error) => {
                 let out_of_range = bytes.chunks(3073).any(|record| record[0] > 9);
-                prop_assert!(bytes.is_empty() || bytes.len() % 3073 > 0 || out_of_range, "{}", error);
+                prop_assert!(bytes.is_empty() || !bytes.len().is_multiple_of(3073) || out_of_range, "{}", error);
             }
         }
     }

@@ -76,7 +76,7 @@ pub(crate) fn flat_jpeg(samples: &[u8], scans: bool) -> Vec<u8> {
             bits += &(0..size).rev().map(|bit| if value >> bit & 1 == 1 { '1' } else { '0' }).collect::<String>();
             bits += "0";
         }
-        while bits.len() % 8 > 0 {
+        while !bits.len().is_multiple_of(8) {
             bits += "1";
         }
         for byte in bits.as_bytes().chunks(8) {

@@ -38,8 +38,11 @@ fn memory(n: usize) -> Memory {
     Memory::new(images(n)).unwrap()
 }
 
+/// Name, label and image.
+type Contents = (String, Option<u32>, Result<Image, String>);
+
 /// Everything that a data set says.
-fn contents(set: &dyn Dataset) -> Vec<(String, Option<u32>, Result<Image, String>)> {
+fn contents(set: &dyn Dataset) -> Vec<Contents> {
     (0..set.len()).map(|i| (set.name(i).to_owned(), set.label(i), set.image(i).map_err(|error| error.to_string()))).collect()
 }
 
