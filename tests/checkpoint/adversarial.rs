@@ -165,9 +165,14 @@ fn adversarial_files_are_refused_or_harmless() {
     let mut slowest = (Duration::ZERO, "");
     let cases = cases();
     for Case { name, bytes, words } in &cases {
-        let start = Instant::now();
-        let result = File::decode("evil.safetensors", bytes);
-        let time = start.elapsed();
+        let attempt = || {
+            let start = Instant::now();
+            (File::decode("evil.safetensors", bytes), start.elapsed())
+        };
+        let (result, mut time) = attempt();
+        for _ in 0..4 {
+            time = time.min(attempt().1); // the machine may be busy with something else
+        }
         match result {
             Ok(_) => assert!(words.is_empty(), "{name}: accepted, expected `{words}`"),
             Err(e) => {

@@ -29,7 +29,7 @@ fn whichever_file_operation_fails_the_old_file_is_intact() {
                     break;
                 }
                 attempts += 1;
-                let in_place = hit.iter().any(|op| *op == "folder sync");
+                let in_place = hit.contains(&"folder sync");
                 assert_eq!(step, if result.is_ok() || in_place { 2 } else { 1 }, "{case}");
                 assert_eq!(result.is_ok(), errno == EINTR && !sticky, "{case}");
                 if !hit.contains(&"remove") {

@@ -1,0 +1,139 @@
+//! Label files: the eight mistakes and odd forms, and that no bytes make the parser panic.
+
+use crate::{memory, refusal, says};
+use instdisc::Result;
+use instdisc::data::{Dataset, LabelFile, LabelRules, Labelled, Labels, MAX_CLASSES};
+use proptest::prelude::*;
+
+const NAMES: [&str; 3] = ["a.png", "b.png", "c.png"];
+
+fn parse(text: impl AsRef<[u8]>) -> Result<LabelFile> {
+    LabelFile::parse("labels.csv", text.as_ref())
+}
+
+fn apply(text: impl AsRef<[u8]>, classes: Option<u32>) -> Result<Labels> {
+    parse(text)?.apply(NAMES, &LabelRules { classes, ..LabelRules::default() })
+}
+
+#[track_caller]
+fn refused(text: impl AsRef<[u8]>, parts: &[&str]) {
+    says(&refusal(apply(text, None)), &[&["labels.csv: "], parts].concat());
+}
+
+#[track_caller]
+fn gives(text: impl AsRef<[u8]>, labels: [u32; 3], classes: &[&str]) {
+    let applied = apply(text, None).unwrap();
+    assert_eq!(applied.labels, labels.map(Some));
+    assert_eq!(applied.classes, classes);
+}
+
+#[test]
+fn names_become_classes_in_their_order_and_numbers_are_classes() {
+    gives("c.png,dog\na.png,dog\nb.png,cat\n", [1, 0, 1], &["cat", "dog"]);
+    gives("a.png\t0\nb.png\t3\nc.png\t1", [0, 3, 1], &["0", "1", "2", "3"]);
+    gives("a.png,1\nb.png,x\nc.png,1", [0, 1, 0], &["1", "x"]);
+    assert_eq!(apply("a.png,0\nb.png,1\nc.png,1", Some(5)).unwrap().classes.len(), 5);
+}
+
+#[test]
+fn the_first_tab_or_the_last_comma_separates() {
+    let file = parse("x, y.png,cat\nz.png\tcat, or dog\n").unwrap();
+    let labels = file.apply(["x, y.png", "z.png"], &LabelRules::default()).unwrap();
+    assert_eq!(labels.classes, ["cat", "cat, or dog"]);
+    refused("a.png cat", &["line 1", "neither a tab nor a comma"]);
+    refused("a.png,1\n,2", &["line 2", "empty"]);
+    refused("a.png,1\nb.png,", &["line 2", "empty"]);
+}
+
+#[test]
+fn missing_an_image_without_a_label_is_named() {
+    refused("b.png,1\n", &["no label for `a.png`", "2 images"]);
+    let rules = LabelRules { allow_missing: true, ..LabelRules::default() };
+    assert_eq!(parse("b.png,0").unwrap().apply(NAMES, &rules).unwrap().labels, [None, Some(0), None]);
+}
+
+#[test]
+fn extra_a_label_without_an_image_is_named_with_its_line() {
+    let text = "a.png,1\nd.png,1\nb.png,1\nc.png,1\ne.png,1\n";
+    refused(text, &["line 2", "no image `d.png`", "2 lines"]);
+    let rules = LabelRules { allow_extra: true, ..LabelRules::default() };
+    assert_eq!(parse(text).unwrap().apply(NAMES, &rules).unwrap().labels, [Some(1); 3]);
+}
+
+#[test]
+fn out_of_range_a_label_past_the_classes_is_named_with_its_line() {
+    let text = "a.png,0\nb.png,1\nc.png,2\n";
+    says(&refusal(apply(text, Some(2))), &["line 3", "label 2 is out of range", "2 classes"]);
+    assert!(apply(text, Some(3)).is_ok());
+    says(&refusal(apply("a.png,x\nb.png,y\nc.png,z\n", Some(2))), &["line 3", "`z` is out of range"]);
+    refused(format!("a.png,0\nb.png,{MAX_CLASSES}\nc.png,0"), &["line 2", "out of range"]);
+    refused("a.png,0\nb.png,99999999999999999999\nc.png,0", &["line 2", "out of range"]);
+    assert_eq!(apply(format!("a.png,0\nb.png,{}\nc.png,0", MAX_CLASSES - 1), None).unwrap().classes.len(), MAX_CLASSES as usize);
+}
+
+#[test]
+fn duplicate_a_second_label_is_named_with_both_lines() {
+    refused("a.png,1\nb.png,1\nc.png,1\na.png,1\n", &["line 4", "`a.png`", "line 1"]);
+}
+
+#[test]
+fn not_utf8_is_named_with_its_line() {
+    refused(b"a.png,1\nb.png,\xe9t\xe9\n", &["line 2", "not UTF-8"]);
+    let wide: Vec<u8> = "\u{feff}a.png,1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    refused(wide, &["line 1", "not UTF-8"]);
+}
+
+#[test]
+fn bom_is_tolerated_at_the_start_only() {
+    gives("\u{feff}a.png,x\nb.png,x\nc.png,x\n", [0; 3], &["x"]);
+    refused("a.png,1\n\u{feff}b.png,1\nc.png,1\n", &["no label for `b.png`"]);
+}
+
+#[test]
+fn crlf_is_tolerated() {
+    gives("a.png,x\r\nb.png,y\r\nc.png,x\r\n", [0, 1, 0], &["x", "y"]);
+}
+
+#[test]
+fn trailing_blank_lines_are_tolerated_and_blanks_in_a_label_are_not() {
+    gives("a.png,x\nb.png,x\nc.png,x\n\n\r\n\n", [0; 3], &["x"]);
+    refused("a.png,x\n\nb.png,x\nc.png,x\n", &["line 2", "empty"]);
+    refused("a.png,x\nb.png,x \nc.png,x\n", &["line 2", "begins or ends with a blank"]);
+    refused("a.png,x\nb.png, x\nc.png,x\n", &["line 2", "blank"]);
+    refused("a.png\tx\t\nb.png\tx\nc.png\tx\n", &["line 1", "blank"]);
+}
+
+#[test]
+fn a_file_without_labels_or_no_file_is_refused() {
+    for text in ["", "\n\n", "\u{feff}", "\r\n"] {
+        refused(text, &["the label file is empty"]);
+    }
+    let root = tempfile::tempdir().unwrap();
+    says(&refusal(LabelFile::read(root.path().join("none.csv"))), &["reading the label file", "none.csv"]);
+    let file = root.path().join("labels.csv");
+    std::fs::write(&file, "0,x\n1,y\n").unwrap();
+    let set = memory(2);
+    let labels = LabelFile::read(&file).unwrap().apply((0..2).map(|i| set.name(i)), &LabelRules::default()).unwrap();
+    let set = Labelled::new(Box::new(memory(2)), labels.clone()).unwrap();
+    assert_eq!((set.label(0), set.label(1), set.label(2), set.classes().len()), (Some(0), Some(1), None, 2));
+    assert_eq!(set.image(1).unwrap(), memory(2).image(1).unwrap());
+    assert!(Labelled::new(Box::new(memory(3)), labels).is_err());
+    assert!(Labelled::new(Box::new(memory(1)), Labels { labels: vec![Some(0)], classes: vec![] }).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = apply(&bytes, None);
+    }
+
+    #[test]
+    fn what_is_read_is_consistent(text in "(\u{feff})?([abc][.]png[\t,][ 0-9xy]{0,3}(\r)?\n?){0,6}", classes in prop::option::of(0u32..12)) {
+        let rules = LabelRules { classes, allow_missing: true, allow_extra: true };
+        if let Ok(labels) = parse(&text).and_then(|file| file.apply(NAMES, &rules)) {
+            prop_assert_eq!(labels.labels.len(), 3);
+            prop_assert!(labels.labels.iter().flatten().all(|&label| (label as usize) < labels.classes.len()));
+            prop_assert!(classes.is_none_or(|classes| labels.classes.len() <= classes as usize));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Batches fetched ahead: in order, within bounds, stopped without hanging.
+
+use crate::{memory, refusal, says};
+use instdisc::data::{Batch, Dataset, Image, Labelled, Labels, Loader, Memory, Sampler};
+use instdisc::{Error, Result};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// A data set that does something before it gives an image.
+struct Odd<F> {
+    inner: Memory,
+    before: F,
+}
+
+impl<F: Fn(usize) -> Result<()> + Send + Sync> Dataset for Odd<F> {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+    fn name(&self, i: usize) -> &str {
+        self.inner.name(i)
+    }
+    fn label(&self, i: usize) -> Option<u32> {
+        self.inner.label(i)
+    }
+    fn classes(&self) -> &[String] {
+        self.inner.classes()
+    }
+    fn image(&self, i: usize) -> Result<Image> {
+        (self.before)(i)?;
+        self.inner.image(i)
+    }
+}
+
+fn odd(n: usize, before: impl Fn(usize) -> Result<()> + Send + Sync + 'static) -> Arc<dyn Dataset> {
+    Arc::new(Odd { inner: memory(n), before })
+}
+
+fn sampler(n: usize) -> Sampler {
+    Sampler::new(n, 4, 7).unwrap()
+}
+
+fn batches(set: Arc<dyn Dataset>, steps: std::ops::Range<u64>, threads: usize) -> Vec<Batch> {
+    let sampler = sampler(set.len());
+    Loader::new(set, sampler, steps, threads).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn batches_come_in_order_with_their_images_whatever_the_threads() {
+    // The first image of each batch takes longest, so that later batches are ready earlier.
+    let slow = || {
+        odd(50, |i| {
+            std::thread::sleep(Duration::from_micros(i as u64 * 37 % 900));
+            Ok(())
+        })
+    };
+    let one = batches(slow(), 3..40, 1);
+    let mut sampler = sampler(50);
+    assert_eq!(one.len(), 37);
+    for (batch, step) in one.iter().zip(3..) {
+        let expected = Batch::gather(&memory(50), &sampler.indices(step)).unwrap();
+        assert_eq!(*batch, Batch { step, ..expected });
+    }
+    for threads in [0, 2, 4, 8] {
+        assert!(batches(slow(), 3..40, threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_resumed_loader_goes_on_where_the_other_would() {
+    let whole = batches(Arc::new(memory(20)), 0..30, 2);
+    for start in [1, 4, 5, 17, 29] {
+        assert_eq!(batches(Arc::new(memory(20)), start..30, 2), whole[start as usize..]);
+    }
+}
+
+#[test]
+fn labels_change_nothing_in_a_batch() {
+    let plain = batches(Arc::new(memory(20)), 0..10, 2);
+    for turn in 0..20 {
+        let labels = Labels {
+            labels: (0..20).map(|i| Some((i + turn) % 20 / 4)).collect(),
+            classes: (0..5).map(|i| i.to_string()).collect(),
+        };
+        let set = Labelled::new(Box::new(memory(20)), labels).unwrap();
+        assert_eq!(set.label(0), Some(turn / 4));
+        assert_eq!(batches(Arc::new(set), 0..10, 2), plain);
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_read_is_an_error_in_its_place() {
+    let set = odd(8, |i| if i == 5 { Err(Error::data("five.png", "broken")) } else { Ok(()) });
+    let mut sampler = sampler(8);
+    let loader = Loader::new(set, sampler.clone(), 0..20, 3).unwrap();
+    let mut errors = 0;
+    for (step, batch) in loader.enumerate() {
+        let broken = sampler.indices(step as u64).contains(&5);
+        assert_eq!(batch.is_err(), broken);
+        if let Err(error) = batch {
+            errors += 1;
+            says(&error.to_string(), &["five.png: broken"]);
+        }
+    }
+    assert_eq!(errors, 10, "once an epoch of two steps");
+}
+
+#[test]
+fn a_data_set_that_panics_is_an_error_and_does_not_hang() {
+    let set = odd(8, |i| if i == 5 { panic!("this panic belongs to the test") } else { Ok(()) });
+    let results: Vec<_> = Loader::new(set, sampler(8), 0..6, 2).unwrap().collect();
+    assert_eq!(results.iter().filter(|result| result.is_err()).count(), 3);
+}
+
+#[test]
+fn no_more_than_the_bound_is_fetched_ahead() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&read);
+    let set = odd(400, move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    let mut loader = Loader::new(set, sampler(400), 0..u64::MAX, 2).unwrap();
+    let settled = |at: usize| {
+        let start = Instant::now();
+        while read.load(Ordering::Relaxed) < at && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(read.load(Ordering::Relaxed), at);
+    };
+    // Two threads: three batches of four.
+    settled(12);
+    loader.next().unwrap().unwrap();
+    settled(16);
+}
+
+#[test]
+fn dropping_stops_the_threads_in_the_middle_of_a_batch() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&read);
+    let set = odd(4_000, move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(())
+    });
+    let weak = Arc::downgrade(&set);
+    let loader = Loader::new(set, Sampler::new(4_000, 2_000, 1).unwrap(), 0..9, 2).unwrap();
+    std::thread::sleep(Duration::from_millis(60));
+    let (done, dropped) = mpsc::channel();
+    std::thread::spawn(move || {
+        drop(loader);
+        done.send(()).unwrap()
+    });
+    dropped.recv_timeout(Duration::from_secs(10)).expect("the drop hangs");
+    assert!(weak.upgrade().is_none(), "a thread still holds the data set");
+    assert!(read.load(Ordering::Relaxed) < 1_000);
+}
+
+#[test]
+fn dropping_stops_threads_that_wait_for_room() {
+    let (done, dropped) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut loader = Loader::new(Arc::new(memory(9)), sampler(9), 0..u64::MAX, 4).unwrap();
+        loader.next().unwrap().unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        drop(loader);
+        done.send(()).unwrap();
+    });
+    dropped.recv_timeout(Duration::from_secs(10)).expect("the drop hangs");
+}
+
+#[test]
+fn waiting_is_measured() {
+    let set = odd(8, |_| {
+        std::thread::sleep(Duration::from_millis(10));
+        Ok(())
+    });
+    let mut loader = Loader::new(set, sampler(8), 0..2, 1).unwrap();
+    assert_eq!(loader.waited(), Duration::ZERO);
+    loader.next().unwrap().unwrap();
+    assert!(loader.waited() >= Duration::from_millis(20), "{:?}", loader.waited());
+    std::thread::sleep(Duration::from_millis(200));
+    let before = loader.waited();
+    loader.next().unwrap().unwrap();
+    assert!(loader.waited() - before < Duration::from_millis(20), "the second batch was ready");
+    assert!(loader.next().is_none() && loader.next().is_none());
+}
+
+#[test]
+fn a_sampler_of_more_images_than_there_are_is_refused() {
+    says(&refusal(Loader::new(Arc::new(memory(3)), sampler(4), 0..1, 1)), &["at most 3 images", "is 4"]);
+    assert!(Loader::new(Arc::new(memory(4)), sampler(3), 0..1, 1).is_ok());
+}
+
+#[test]
+fn no_steps_and_a_backward_range_give_no_batch() {
+    assert!(batches(Arc::new(memory(3)), 5..5, 2).is_empty());
+    let backward = std::ops::Range { start: 5, end: 2 };
+    assert!(batches(Arc::new(memory(3)), backward, 2).is_empty());
+}
