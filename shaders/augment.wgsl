@@ -40,7 +40,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> drawn: array<vec4<f32>>;
 
 const STREAM = 4u; // Stream::Augment
-const LANES = 64u;
+const LANES = 256u;
 var<workgroup> sums: array<f32, LANES>;
 
 struct Draw {
@@ -86,18 +86,18 @@ fn steps(place: u32) -> u32 {
 }
 
 fn taps(c: f32) -> u32 {
-    let ratio = c / f32(params.side);
-    return 1u + u32(ratio > 1.5) + u32(ratio > 2.0) + u32(ratio > 3.0);
+    let side = f32(params.side);
+    return 1u + u32(c > 1.5 * side) + u32(c > 2.0 * side) + u32(c > 3.0 * side);
+}
+
+fn value(first: u32, byte: u32) -> f32 {
+    let word = min(first + byte / 4u, params.words - 1u);
+    return f32((pixels[word] >> (8u * (byte % 4u))) & 0xffu);
 }
 
 fn pixel(first: u32, width: u32, at: vec2<u32>) -> vec3<f32> {
     let byte = (at.y * width + at.x) * 3u;
-    var colour: vec3<f32>;
-    for (var c = 0u; c < 3u; c++) {
-        let word = min(first + (byte + c) / 4u, params.words - 1u);
-        colour[c] = f32((pixels[word] >> (8u * ((byte + c) % 4u))) & 0xffu);
-    }
-    return colour * (1.0 / 255.0);
+    return vec3<f32>(value(first, byte), value(first, byte + 1u), value(first, byte + 2u)) * (1.0 / 255.0);
 }
 
 fn sample(entry: vec4<u32>, crop: vec4<f32>, at: vec2<u32>) -> vec3<f32> {

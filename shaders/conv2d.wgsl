@@ -24,6 +24,9 @@
 //           parts ascending. It depends on the shapes and `split` only, not on ROWS, COLS or LANES.
 // Safety:   pixels and columns are clamped to the last one before a load and tested before a store; taps outside the image
 //           load from the first pixel and count as zero. Needs all sizes > 0 and split <= n oh.
+//           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together
+//           (measured on 22.3.6), so the host keeps below that: forward kh kw (ci4 + 2), grad_input the same with co4,
+//           grad_weight (n oh / split + 1) (up(ow, 4) + 1), and in the `_any` forms with ci, co / groups and ow.
 // Source:   implicit GEMM as in cuDNN (Chetlur et al. 2014); strided gradients by output parity.
 
 override ACCUMULATE: bool = false;
@@ -122,28 +125,28 @@ fn forward(
     var tile: Tile;
     var first = 0u;
     for (var r = 0u; r < size.kh; r++) {
-    for (var s = 0u; s < size.kw; s++) {
-        var at: array<u32, ROWS>;
-        var inside: array<bool, ROWS>;
-        for (var i = 0u; i < ROWS; i++) {
-            let iy = top[i] + r;
-            let ix = left[i] + s;
-            inside[i] = iy < size.h && ix < size.w;
-            at[i] = select(0u, ((image[i] + iy) * size.w + ix) * xs, inside[i]) + part * ci4;
-        }
-        for (var c = 0u; c < ci4; c++) {
-            var b: Steps;
-            for (var j = 0u; j < 4u; j++) {
-                for (var v = 0u; v < COLS; v++) {
-                    b[j * COLS + v] = weight[(first + 4u * c + j) * ys + columns[v]];
+        for (var s = 0u; s < size.kw; s++) {
+            var at: array<u32, ROWS>;
+            var inside: array<bool, ROWS>;
+            for (var i = 0u; i < ROWS; i++) {
+                let iy = top[i] + r;
+                let ix = left[i] + s;
+                inside[i] = iy < size.h && ix < size.w;
+                at[i] = select(0u, ((image[i] + iy) * size.w + ix) * xs, inside[i]) + part * ci4;
+            }
+            for (var c = 0u; c < ci4; c++) {
+                var b: Steps;
+                for (var j = 0u; j < 4u; j++) {
+                    for (var v = 0u; v < COLS; v++) {
+                        b[j * COLS + v] = weight[(first + 4u * c + j) * ys + columns[v]];
+                    }
+                }
+                for (var i = 0u; i < ROWS; i++) {
+                    accumulate(&tile, i, select(vec4(0.0), x[at[i] + c], inside[i]), &b);
                 }
             }
-            for (var i = 0u; i < ROWS; i++) {
-                accumulate(&tile, i, select(vec4(0.0), x[at[i] + c], inside[i]), &b);
-            }
+            first += 4u * ci4;
         }
-        first += 4u * ci4;
-    }
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
@@ -297,24 +300,24 @@ fn grad_weight(
         if iy < size.h {
             let image = (line / size.oh * size.h + iy) * size.w;
             for (var q = begin; q < end_q; q += 4u) {
-                var a: array<array<vec4<f32>, ROWS / 4u>, 4>;
+                var at: array<u32, 4>;
                 var b: Steps;
                 for (var j = 0u; j < 4u; j++) {
                     let ox = min(q + j, end_q - 1u);
-                    let at = (image + ox * size.stride + s - size.pad) * xs;
-                    let to_dy = (line * size.ow + ox) * ys;
-                    for (var i = 0u; i < ROWS / 4u; i++) {
-                        a[j][i] = select(vec4(0.0), x[at + rows[i]], q + j < end_q);
-                    }
+                    at[j] = (image + ox * size.stride + s - size.pad) * xs;
                     for (var v = 0u; v < COLS; v++) {
-                        b[j * COLS + v] = dy[to_dy + columns[v]];
+                        b[j * COLS + v] = dy[(line * size.ow + ox) * ys + columns[v]];
                     }
                 }
                 for (var i = 0u; i < ROWS / 4u; i++) {
-                    accumulate(&tile, 4u * i, vec4(a[0][i].x, a[1][i].x, a[2][i].x, a[3][i].x), &b);
-                    accumulate(&tile, 4u * i + 1u, vec4(a[0][i].y, a[1][i].y, a[2][i].y, a[3][i].y), &b);
-                    accumulate(&tile, 4u * i + 2u, vec4(a[0][i].z, a[1][i].z, a[2][i].z, a[3][i].z), &b);
-                    accumulate(&tile, 4u * i + 3u, vec4(a[0][i].w, a[1][i].w, a[2][i].w, a[3][i].w), &b);
+                    let a0 = x[at[0] + rows[i]];
+                    let a1 = select(vec4(0.0), x[at[1] + rows[i]], q + 1u < end_q);
+                    let a2 = select(vec4(0.0), x[at[2] + rows[i]], q + 2u < end_q);
+                    let a3 = select(vec4(0.0), x[at[3] + rows[i]], q + 3u < end_q);
+                    accumulate(&tile, 4u * i, vec4(a0.x, a1.x, a2.x, a3.x), &b);
+                    accumulate(&tile, 4u * i + 1u, vec4(a0.y, a1.y, a2.y, a3.y), &b);
+                    accumulate(&tile, 4u * i + 2u, vec4(a0.z, a1.z, a2.z, a3.z), &b);
+                    accumulate(&tile, 4u * i + 3u, vec4(a0.w, a1.w, a2.w, a3.w), &b);
                 }
             }
         }

@@ -14,7 +14,9 @@
 // Order:    k (nt: n) ascending, one chain of fused multiply-adds; tn: m ascending within a part, parts ascending.
 //           It depends on the shapes and `split` only, not on ROWS, COLS or LANES.
 // Safety:   rows and columns are clamped to the last one before a load, and tested before a store; reductions stop at
-//           the matrix's end. Needs m, k, n, split > 0 and split <= m.
+//           the matrix's end. Needs m, k, n, split > 0 and split <= m. Mesa's software adapter silently ends a loop
+//           after 65,535 rounds of all loops of an invocation together (measured on 22.3.6): keep k / 4 (nt: n / 4, tn:
+//           m / split / 4) below that.
 // Source:   BLAS GEMM; split-K with partial sums as in CUTLASS.
 
 override ACCUMULATE: bool = false;
@@ -62,21 +64,25 @@ fn nn(
     }
     let row = index % down * ROWS;
     let column = index / down * COLS;
+    var columns: array<u32, COLS>;
+    for (var v = 0u; v < COLS; v++) {
+        columns[v] = min(column + v, n4 - 1u);
+    }
+    var rows: array<u32, ROWS>;
+    for (var i = 0u; i < ROWS; i++) {
+        rows[i] = min(row + i, size.m - 1u) * k4;
+    }
     var tile: Tile;
     for (var k = 0u; k < k4; k++) {
         var b: Steps;
         for (var j = 0u; j < 4u; j++) {
             let line = min(4u * k + j, size.k - 1u) * n4;
             for (var v = 0u; v < COLS; v++) {
-                b[j * COLS + v] = w[line + min(column + v, n4 - 1u)];
+                b[j * COLS + v] = w[line + columns[v]];
             }
         }
-        var a: array<vec4<f32>, ROWS>;
         for (var i = 0u; i < ROWS; i++) {
-            a[i] = x[min(row + i, size.m - 1u) * k4 + k];
-        }
-        for (var i = 0u; i < ROWS; i++) {
-            accumulate(&tile, i, a[i], &b);
+            accumulate(&tile, i, x[rows[i] + k], &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
@@ -108,26 +114,29 @@ fn nt(
     }
     let row = index % down * ROWS;
     let column = index / down * COLS;
+    var columns: array<u32, 4u * COLS>;
+    for (var c = 0u; c < 4u * COLS; c++) {
+        columns[c] = min(4u * column + c, size.k - 1u) * n4;
+    }
+    var rows: array<u32, ROWS>;
+    for (var i = 0u; i < ROWS; i++) {
+        rows[i] = min(row + i, size.m - 1u) * n4;
+    }
     var tile: Tile;
     for (var n = 0u; n < n4; n++) {
         var b: Steps;
         for (var v = 0u; v < COLS; v++) {
-            let line = 4u * (column + v);
-            let b0 = w[min(line, size.k - 1u) * n4 + n];
-            let b1 = w[min(line + 1u, size.k - 1u) * n4 + n];
-            let b2 = w[min(line + 2u, size.k - 1u) * n4 + n];
-            let b3 = w[min(line + 3u, size.k - 1u) * n4 + n];
+            let b0 = w[columns[4u * v] + n];
+            let b1 = w[columns[4u * v + 1u] + n];
+            let b2 = w[columns[4u * v + 2u] + n];
+            let b3 = w[columns[4u * v + 3u] + n];
             b[v] = vec4(b0.x, b1.x, b2.x, b3.x);
             b[COLS + v] = vec4(b0.y, b1.y, b2.y, b3.y);
             b[2u * COLS + v] = vec4(b0.z, b1.z, b2.z, b3.z);
             b[3u * COLS + v] = vec4(b0.w, b1.w, b2.w, b3.w);
         }
-        var a: array<vec4<f32>, ROWS>;
         for (var i = 0u; i < ROWS; i++) {
-            a[i] = x[min(row + i, size.m - 1u) * n4 + n];
-        }
-        for (var i = 0u; i < ROWS; i++) {
-            accumulate(&tile, i, a[i], &b);
+            accumulate(&tile, i, x[rows[i] + n], &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
@@ -160,24 +169,34 @@ fn tn(
     let part = index / (across * down);
     let start = part * (size.m / size.split) + min(part, size.m % size.split);
     let end = start + size.m / size.split + u32(part < size.m % size.split);
+    var columns: array<u32, COLS>;
+    for (var v = 0u; v < COLS; v++) {
+        columns[v] = min(column + v, n4 - 1u);
+    }
+    var rows: array<u32, ROWS / 4u>;
+    for (var i = 0u; i < ROWS / 4u; i++) {
+        rows[i] = min(row / 4u + i, k4 - 1u);
+    }
     var tile: Tile;
     for (var m = start; m < end; m += 4u) {
-        var a: array<array<vec4<f32>, ROWS / 4u>, 4>;
+        var at: array<u32, 4>;
         var b: Steps;
         for (var j = 0u; j < 4u; j++) {
             let line = min(m + j, end - 1u);
-            for (var i = 0u; i < ROWS / 4u; i++) {
-                a[j][i] = select(vec4(0.0), x[line * k4 + min(row / 4u + i, k4 - 1u)], m + j < end);
-            }
+            at[j] = line * k4;
             for (var v = 0u; v < COLS; v++) {
-                b[j * COLS + v] = w[line * n4 + min(column + v, n4 - 1u)];
+                b[j * COLS + v] = w[line * n4 + columns[v]];
             }
         }
         for (var i = 0u; i < ROWS / 4u; i++) {
-            accumulate(&tile, 4u * i, vec4(a[0][i].x, a[1][i].x, a[2][i].x, a[3][i].x), &b);
-            accumulate(&tile, 4u * i + 1u, vec4(a[0][i].y, a[1][i].y, a[2][i].y, a[3][i].y), &b);
-            accumulate(&tile, 4u * i + 2u, vec4(a[0][i].z, a[1][i].z, a[2][i].z, a[3][i].z), &b);
-            accumulate(&tile, 4u * i + 3u, vec4(a[0][i].w, a[1][i].w, a[2][i].w, a[3][i].w), &b);
+            let a0 = x[at[0] + rows[i]];
+            let a1 = select(vec4(0.0), x[at[1] + rows[i]], m + 1u < end);
+            let a2 = select(vec4(0.0), x[at[2] + rows[i]], m + 2u < end);
+            let a3 = select(vec4(0.0), x[at[3] + rows[i]], m + 3u < end);
+            accumulate(&tile, 4u * i, vec4(a0.x, a1.x, a2.x, a3.x), &b);
+            accumulate(&tile, 4u * i + 1u, vec4(a0.y, a1.y, a2.y, a3.y), &b);
+            accumulate(&tile, 4u * i + 2u, vec4(a0.z, a1.z, a2.z, a3.z), &b);
+            accumulate(&tile, 4u * i + 3u, vec4(a0.w, a1.w, a2.w, a3.w), &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {

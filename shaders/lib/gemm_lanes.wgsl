@@ -7,12 +7,15 @@
 //   nn   a = x[row][k .. k+3]            b[j, v] = w[k+j][v]
 //   nt   a = x[row][k .. k+3]            b[j, v] = (w[4v][k+j], w[4v+1][k+j], w[4v+2][k+j], w[4v+3][k+j])
 //   tn   a = (x[k][row] .. x[k+3][row])  b[j, v] = w[k+j][v]
-// Loads an output: (ROWS + 4 COLS) / (4 ROWS COLS) vec4 a step of four, so large square tiles win.
+// On llvmpipe a vec4 load inside a loop costs about 20 ns for 8 lanes, whether its address is the same in all lanes or not,
+// so what counts is loads a product: (ROWS + 4 COLS) vec4 for 16 ROWS COLS multiply-adds a step. Row and column
+// addresses must stand in private arrays filled before the loop, and a row must be loaded right before `accumulate`:
+// otherwise the rate halves and compilation takes two to ten times as long (measured).
 // Source: register blocking as in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
 
 // tune
 const LANES = 8u;
-const ROWS = 16u;
+const ROWS = 8u;
 const COLS = 4u;
 
 alias Tile = array<vec4<f32>, ROWS * COLS>;

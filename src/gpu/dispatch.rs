@@ -32,15 +32,6 @@ pub struct Bound {
     pub words: usize,
 }
 
-/// How a dispatch uses a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It only reads.
-    Read,
-    /// It writes, and may read.
-    Write,
-}
-
 /// One kernel with its buffers, parameters and grid.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -158,6 +149,7 @@ impl Batch {
             places.push(words.len());
             words.extend(dispatch.params.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
         }
+        words.resize(words.len() + 4, 0); // the smallest binding is four words
         let params = gpu.buffer("params", words.len())?;
         gpu.write(&params, 0, &words)?;
         let mut groups = Vec::new();

@@ -14,7 +14,7 @@ mod trusted;
 
 pub use adapter::{AdapterFacts, OpenOptions, adapters};
 pub use buffer::{Buffer, Read};
-pub use dispatch::{Access, Batch, Bound, Dispatch, Value, Work};
+pub use dispatch::{Batch, Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
 pub use shader::{Binding, EntryPoint, Field, Scalar, Shader, library};
 

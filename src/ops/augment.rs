@@ -54,8 +54,9 @@ impl Augmentation {
         let finite = self.jitter.iter().chain(&self.mean).chain(&[self.hue, self.grey, self.flip]).all(|v| v.is_finite());
         let area = 0.0 < self.area[0] && self.area[0] <= self.area[1] && self.area[1] <= 1.0;
         let deviation = self.deviation.iter().all(|d| d.is_finite() && *d > 0.0);
-        if self.side == 0 || self.side > 4096 || !(self.aspect.is_finite() && self.aspect >= 1.0) || !finite || !area || !deviation {
-            let expected = "a side of 1 to 4096, an area within (0, 1], an aspect of at least 1, deviations above 0, all finite";
+        if self.side == 0 || self.side > 640 || !(self.aspect.is_finite() && self.aspect >= 1.0) || !finite || !area || !deviation
+        {
+            let expected = "a side of 1 to 640, an area within (0, 1], an aspect of at least 1, deviations above 0, all finite";
             return Err(Error::value("augment", "settings", expected, format!("{self:?}")));
         }
         Ok(())
@@ -87,11 +88,13 @@ pub(crate) fn augment_drawn(tape: &mut Tape, pixels: Tensor, table: Tensor, sett
     let y = tape.output("augment", &[batch, 3, side, side], Layout::Rows)?;
     let drawn = tape.output("drawn", &[batch, 12], Layout::Rows)?;
     let launch = Launch::new(&SHADER, "augment").param("batch", batch).param("side", side).param("words", pixels.words());
-    let launch = launch.param("plain", s.plain).param("area_low", s.area[0]).param("area_high", s.area[1]).param("aspect", s.aspect);
+    let launch =
+        launch.param("plain", s.plain).param("area_low", s.area[0]).param("area_high", s.area[1]).param("aspect", s.aspect);
     let launch = launch.param("brightness", s.jitter[0]).param("contrast", s.jitter[1]).param("saturation", s.jitter[2]);
     let launch = launch.param("hue", s.hue).param("grey", s.grey).param("flip", s.flip);
     let launch = launch.param("mean_r", s.mean[0]).param("mean_g", s.mean[1]).param("mean_b", s.mean[2]);
-    let launch = launch.param("deviation_r", s.deviation[0]).param("deviation_g", s.deviation[1]).param("deviation_b", s.deviation[2]);
+    let launch =
+        launch.param("deviation_r", s.deviation[0]).param("deviation_g", s.deviation[1]).param("deviation_b", s.deviation[2]);
     let launch = launch.bind("step", step).bind("pixels", pixels).bind("table", table).bind("y", y).bind("drawn", drawn);
     tape.launch(launch.groups(batch).work(Work::new(100 * y.words(), y.words() + pixels.words())))?;
     Ok((y, drawn))

@@ -35,7 +35,7 @@ impl Sizes {
             return Err(Error::shape("batch_norm", "x", "at least one row", x.shape()));
         }
         super::positive("batch_norm", "eps", eps)?;
-        let chunk_rows = rows.div_ceil(rows.div_ceil(128).min(128));
+        let chunk_rows = rows.div_ceil(rows.div_ceil(128).min(128).max(rows.div_ceil(16_384)));
         Ok(Self { rows, c, chunks: rows.div_ceil(chunk_rows), chunk_rows, eps })
     }
 

@@ -40,10 +40,9 @@ struct Sizes {
 /// Lanes a workgroup; each owns a tile of rows by vec4 columns.
 const LANES: usize = 8;
 
-/// Rows and vec4 columns of a lane's tile, for a result of so many rows and vec4 columns a group. It does not change bits.
-fn tile(rows: usize, columns: usize) -> (usize, usize) {
-    let cols = if columns >= 4 { 4 } else { columns.next_power_of_two() };
-    (if rows <= 4 { 4 } else { 16 }, cols)
+/// Rows and vec4 columns of a lane's tile, for so many vec4 columns a group. The result's bits do not depend on it.
+fn tile(columns: usize) -> (usize, usize) {
+    (8, columns.next_power_of_two().clamp(1, 4))
 }
 
 impl Sizes {
@@ -89,16 +88,19 @@ impl Sizes {
 
     fn work(self) -> Work {
         let outputs = self.n * self.oh * self.ow;
-        let moved = outputs * self.co + self.n * self.h * self.w * self.ci * self.conv.groups + self.co * self.ci * self.kh * self.kw;
+        let moved =
+            outputs * self.co + self.n * self.h * self.w * self.ci * self.conv.groups + self.co * self.ci * self.kh * self.kw;
         Work::new(2 * outputs * self.co * self.ci * self.kh * self.kw, moved)
     }
 
     /// Parts of the weight gradient's sum: a function of the shapes alone, since it decides the order of the sum. Enough
-    /// to give some 512 lanes a tile, at most one for every row of pixels.
+    /// to give some 512 lanes a tile, and to stay under the rounds that one lane may loop.
     fn split(self) -> usize {
         let (ci4, co4) = self.vectors();
-        let tiles = self.kh * self.kw * (4 * ci4).div_ceil(16) * self.conv.groups * co4.div_ceil(4);
-        512usize.div_ceil(tiles.max(1)).min(64).min(self.n * self.oh).max(1)
+        let tiles = self.kh * self.kw * (4 * ci4).div_ceil(8) * self.conv.groups * co4.div_ceil(4);
+        let lines = self.n * self.oh;
+        let wanted = 512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4));
+        wanted.max((lines * (self.ow + 1)).div_ceil(super::MAX_ROUNDS)).clamp(1, lines.max(1))
     }
 
     fn launch(self, entry: &'static str, tile: (usize, usize), split: usize) -> Launch {
@@ -114,10 +116,10 @@ impl Sizes {
         let (_, co4) = self.vectors();
         let pixels = self.n * self.oh * self.ow;
         let (launch, tiles) = if self.aligned() {
-            let tile = tile(pixels, co4);
+            let tile = tile(co4);
             (self.launch("forward", tile, 1), pixels.div_ceil(tile.0) * self.conv.groups * co4.div_ceil(tile.1))
         } else {
-            (self.launch("forward_any", (4, 1), 1), pixels * padded(self.co) / 4)
+            (self.launch("forward_any", (8, 1), 1), pixels * padded(self.co) / 4)
         };
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y).groups(tiles.div_ceil(LANES)))
     }
@@ -128,11 +130,11 @@ impl Sizes {
         let stride = self.conv.stride;
         let (launch, tiles) = if self.aligned() {
             let pixels = self.n * self.h.div_ceil(stride) * self.w.div_ceil(stride);
-            let tile = tile(pixels, ci4);
+            let tile = tile(ci4);
             let tiles = stride * stride * pixels.div_ceil(tile.0) * self.conv.groups * ci4.div_ceil(tile.1);
             (self.launch("grad_input", tile, 1), tiles)
         } else {
-            (self.launch("grad_input_any", (4, 1), 1), self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4)
+            (self.launch("grad_input_any", (8, 1), 1), self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4)
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
         tape.launch(launch.groups(tiles.div_ceil(LANES)))
@@ -144,11 +146,11 @@ impl Sizes {
         let split = self.split();
         let taps = self.kh * self.kw;
         let (launch, tiles) = if self.aligned() {
-            let tile = tile(4 * ci4, co4);
+            let tile = tile(co4);
             let tiles = split * taps * (4 * ci4).div_ceil(tile.0) * self.conv.groups * co4.div_ceil(tile.1);
             (self.launch("grad_weight", tile, split), tiles)
         } else {
-            (self.launch("grad_weight_any", (4, 1), split), split * taps * 4 * ci4 * padded(self.co) / 4)
+            (self.launch("grad_weight_any", (8, 1), split), split * taps * 4 * ci4 * padded(self.co) / 4)
         };
         let launch = launch.bind("x", x).bind("dy", dy).groups(tiles.div_ceil(LANES));
         if split == 1 {
@@ -156,7 +158,7 @@ impl Sizes {
         }
         let parts = tape.output("parts", &[split, self.weight_words()], Layout::Rows)?;
         tape.launch(launch.bind("result", parts))?;
-        let sum = self.launch("grad_weight_sum", (4, 1), split).on("ACCUMULATE", dw.accumulate);
+        let sum = self.launch("grad_weight_sum", (8, 1), split).on("ACCUMULATE", dw.accumulate);
         let sum = sum.bind("x", parts).bind("result", dw.tensor).work(Work::new(parts.words(), parts.words()));
         tape.launch(sum.groups((self.weight_words() / 4).div_ceil(LANES)))
     }

@@ -19,13 +19,15 @@ const LANES: usize = 8;
 
 /// Rows and vec4 columns of a lane's tile. The result's bits do not depend on it.
 fn tile(columns: usize) -> (usize, usize) {
-    if padded(columns) <= 16 { (16, 2) } else { (16, 4) }
+    (8, (padded(columns) / 4).next_power_of_two().clamp(1, 4))
 }
 
-/// Parts of a sum over `m` rows: a function of the sizes alone, since it decides the order of the sum.
+/// Parts of a sum over m rows: a function of the sizes alone, since it decides the order of the sum. Enough to give some
+/// 512 lanes a tile, and to stay under the rounds that one lane may loop (see `MAX_ROUNDS`).
 fn split(sizes: Sizes) -> usize {
-    let tiles = sizes.k.div_ceil(16) * padded(sizes.n).div_ceil(16);
-    (64usize.div_ceil(tiles.max(1))).min(sizes.m.div_ceil(64)).clamp(1, 64)
+    let tiles = sizes.k.div_ceil(8) * padded(sizes.n).div_ceil(16);
+    let wanted = 512usize.div_ceil(tiles.max(1)).min(sizes.m.div_ceil(16));
+    wanted.max(sizes.m.div_ceil(4 * super::MAX_ROUNDS)).clamp(1, sizes.m.max(1))
 }
 
 impl Sizes {

@@ -81,6 +81,10 @@ pub static OPS: &[Op] = &[
     Op { name: "softmax", shader: &softmax::SHADER },
 ];
 
+/// How many rounds one lane may loop in all. Mesa's llvmpipe ends every loop of an invocation after 65,535 rounds in
+/// total, without a word (measured on 22.3.6), so each op splits its loops to stay below this, and the tests go above.
+const MAX_ROUNDS: usize = 48_000;
+
 /// The four sizes of a tensor of images: n, c, h, w.
 fn images(op: &'static str, arg: &'static str, x: Tensor) -> Result<[usize; 4]> {
     match (x.shape().dims(), x.layout(), x.element()) {

@@ -7,8 +7,10 @@ use crate::tape::{Element, Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "nce.wgsl", text: include_str!("../../shaders/nce.wgsl") };
 
-/// Lanes that share a sample's negatives.
-const LANES: usize = 32;
+/// Lanes that share a sample's negatives: more where one would loop too long. A row costs a lane two loops over its columns.
+fn lanes(m: usize, dim4: usize) -> usize {
+    (m * (2 * dim4 + 1)).div_ceil(super::MAX_ROUNDS).next_power_of_two().max(32)
+}
 
 /// What [`nce`] returns.
 #[derive(Clone, Copy, Debug)]
@@ -43,15 +45,21 @@ pub fn nce(tape: &mut Tape, f: Tensor, bank: Tensor, own: Tensor, rows: Tensor, 
         return Err(Error::value("nce", "bank", "at least one row of 1 to 512 columns", bank.shape()));
     }
     let dim4 = padded(dim) / 4;
+    let lanes = lanes(m, dim4);
+    if lanes > 256 {
+        let (asked, allowed) = (m as u64, (256 * super::MAX_ROUNDS / (2 * dim4 + 1)) as u64);
+        let advice = "draw fewer negatives, or use the exact softmax";
+        return Err(Error::Limit { what: "nce (negatives)".into(), asked, allowed, advice });
+    }
     let params = move |l: Launch| {
-        let l = l.tune("DIM4", dim4 as u32).tune("LANES", LANES as u32).param("batch", batch).param("n", n).param("negatives", m);
+        let l = l.tune("DIM4", dim4 as u32).tune("LANES", lanes as u32).param("batch", batch).param("n", n).param("negatives", m);
         l.param("inv_tau", 1.0 / tau).param("log_noise", (m as f32 / n as f32).ln()).param("keep", 0.0f32)
     };
     let loss = tape.output("nce", &[batch], Layout::Rows)?;
     let spread = tape.output("spread", &[batch], Layout::Rows)?;
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
-    let parts = tape.output("parts", &[batch * LANES, dim], Layout::Rows)?;
-    let heads = tape.output("heads", &[batch * LANES, 4], Layout::Rows)?;
+    let parts = tape.output("parts", &[batch * lanes, dim], Layout::Rows)?;
+    let heads = tape.output("heads", &[batch * lanes, 4], Layout::Rows)?;
     let gather = params(Launch::new(&SHADER, "gather")).bind("f", f).bind("bank", bank).bind("own", own).bind("rows", rows);
     let words = batch * (m + 1) * dim4 * 4;
     tape.launch(

@@ -29,8 +29,9 @@ pub fn softmax(tape: &mut Tape, f: Tensor, bank: Tensor, own: Tensor, tau: f32) 
         return Err(Error::value("softmax", "bank", "at least one row of 1 to 512 columns", bank.shape()));
     }
     let dim4 = padded(dim) / 4;
-    // Chunks depend on the bank alone: the same bits whatever the batch.
-    let chunk_rows = n.div_ceil(n.div_ceil(256).min(64));
+    // Chunks depend on the bank alone: the same bits whatever the batch. A row costs a lane three loops over its columns.
+    let most = super::MAX_ROUNDS / (3 * dim4 + 2);
+    let chunk_rows = n.div_ceil(n.div_ceil(256).min(64)).min(most);
     let chunks = n.div_ceil(chunk_rows);
     let params = move |l: Launch| {
         let l = l.tune("DIM4", dim4 as u32).param("batch", batch).param("n", n);

@@ -1,1 +1,2 @@
+//! The command line of instdisc.
 fn main() {}
