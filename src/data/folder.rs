@@ -223,3 +223,20 @@ fn read(file: &Found, options: &Options, only_check: bool) -> Read {
     }
     decode::pixels(&bytes, &options.limits, options.max_side).map_or_else(Read::Broken, Read::Image)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_memory_only_faults_seen_before_decoding_count() {
+        let mut in_order = InOrder::default();
+        // Another thread was ahead and decoded what would not have been decoded in order.
+        in_order.add(3, Read::Image(Image { width: 1, height: 1, rgb: vec![0; 3] }), 0);
+        in_order.add(2, Read::Broken(Fault::Before("no header".into())), 0);
+        in_order.add(1, Read::Broken(Fault::Pixels("cut off".into())), 0);
+        assert!(in_order.done.is_empty());
+        in_order.add(0, Read::Image(Image { width: 1, height: 1, rgb: vec![0; 3] }), 0);
+        assert!(matches!(&in_order.done[..], [Outcome::Later, Outcome::Later, Outcome::Broken(_), Outcome::Later]));
+    }
+}
