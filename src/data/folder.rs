@@ -223,3 +223,25 @@ fn read(file: &Found, options: &Options, only_check: bool) -> Read {
     }
     decode::pixels(&bytes, &options.limits, options.max_side).map_or_else(Read::Broken, Read::Image)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_first_that_does_not_fit_nothing_is_kept_and_faults_of_decoding_do_not_count() {
+        let image = |bytes: u32| Read::Image(Image { width: bytes / 3, height: 1, rgb: vec![0; bytes as usize] });
+        let mut in_order = InOrder::default();
+        // Other threads were ahead and decoded what would not have been decoded in order.
+        in_order.add(4, image(3), 6);
+        in_order.add(3, Read::Broken(Fault::Before("no header".into())), 6);
+        in_order.add(2, Read::Broken(Fault::Pixels("cut off".into())), 6);
+        in_order.add(1, image(6), 6);
+        assert!(in_order.done.is_empty());
+        in_order.add(0, image(3), 6);
+        assert!(matches!(
+            &in_order.done[..],
+            [Outcome::Kept(_), Outcome::Later, Outcome::Later, Outcome::Broken(_), Outcome::Later]
+        ));
+    }
+}

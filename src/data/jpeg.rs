@@ -1,8 +1,9 @@
 //! Whether a JPEG file is whole.
 
+/// These two have no segment.
+const TEM: u8 = 0x01;
 const RST: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
 const EOI: u8 = 0xd9;
-const SOS: u8 = 0xda;
 
 /// Whether the markers of a JPEG lead to an end marker (EOI).
 ///
@@ -14,19 +15,24 @@ pub(super) fn has_end(bytes: &[u8]) -> bool {
     while let Some((marker, after)) = next_marker(rest) {
         rest = match marker {
             EOI => return true,
-            0x01 => after,
+            TEM => after,
             marker if RST.contains(&marker) => after,
-            marker => {
-                let Some(&[high, low]) = after.first_chunk::<2>() else { return false };
-                let Some(body) = after.get(usize::from(u16::from_be_bytes([high, low]))..) else { return false };
-                if marker == SOS { after_scan(body) } else { body }
-            }
+            _ => match segment_length(after).and_then(|length| after.get(length..)) {
+                Some(behind) => behind,
+                None => return false,
+            },
         };
     }
     false
 }
 
-/// The next marker, and what follows it. Bytes between segments that belong to none are passed over, as decoders do.
+/// The bytes of a segment from its length on, which counts itself.
+fn segment_length(bytes: &[u8]) -> Option<usize> {
+    bytes.first_chunk().map(|&length| usize::from(u16::from_be_bytes(length)))
+}
+
+/// The next marker, and what follows it. What belongs to no segment is passed over: the coded data of a scan, in which
+/// 0xff is followed by 0 or by a restart marker, and stray bytes, which decoders pass over too.
 fn next_marker(mut bytes: &[u8]) -> Option<(u8, &[u8])> {
     loop {
         let from = bytes.get(bytes.iter().position(|&byte| byte == 0xff)?..)?;
@@ -37,10 +43,4 @@ fn next_marker(mut bytes: &[u8]) -> Option<(u8, &[u8])> {
         }
         bytes = after;
     }
-}
-
-/// What follows the coded data of a scan, in which 0xff is always followed by 0 or a restart marker.
-fn after_scan(bytes: &[u8]) -> &[u8] {
-    let ends = |pair: &[u8]| matches!(pair, &[0xff, next] if next != 0 && next != 0xff && !RST.contains(&next));
-    bytes.windows(2).position(ends).and_then(|end| bytes.get(end..)).unwrap_or_default()
 }
