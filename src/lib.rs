@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod eval;
 pub mod gpu;
 pub mod nn;
 pub mod npid;
