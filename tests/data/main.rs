@@ -15,7 +15,9 @@ mod sampler;
 #[cfg(feature = "images")]
 mod threads;
 
-use instdisc::data::{Dataset, Image, Memory};
+#[cfg(feature = "images")]
+use instdisc::data::Dataset;
+use instdisc::data::{Image, Memory};
 use std::path::Path;
 
 /// Writes a file and the folders above it.
