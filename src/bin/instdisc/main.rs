@@ -1,2 +1,45 @@
 //! The command line of instdisc.
-fn main() {}
+#![allow(clippy::print_stdout, reason = "a command prints")]
+
+mod adapters;
+mod embed;
+mod knn;
+mod show;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Learn image features without labels, by telling every image apart from every other one, on any Vulkan, Metal or DX12 GPU.
+///
+/// Begin with `instdisc adapters`, then `instdisc train FOLDER --out RUN`.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Adapters(adapters::Args),
+    Train(Box<train::Args>),
+    Embed(embed::Args),
+    Knn(knn::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Adapters(args) => adapters::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Knn(args) => knn::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
