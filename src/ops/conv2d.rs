@@ -73,7 +73,7 @@ impl Sizes {
 
     /// Whether every group's channels stand on whole vec4, so that the fast kernels apply.
     fn aligned(self) -> bool {
-        self.conv.groups == 1 || (self.ci % 4 == 0 && (self.co / self.conv.groups) % 4 == 0)
+        self.conv.groups == 1 || (self.ci.is_multiple_of(4) && (self.co / self.conv.groups).is_multiple_of(4))
     }
 
     /// Input and output channels of a group in vec4.

@@ -1,5 +1,4 @@
 //! The command line of instdisc.
-#![allow(clippy::print_stdout, reason = "a command prints")]
 
 mod adapters;
 mod embed;
