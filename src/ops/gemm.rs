@@ -81,7 +81,7 @@ impl Sizes {
         let launch = self.launch("tn", self.n, parts).param("has_bias", 0u32);
         tape.launch(launch.bind("x", x).bind("w", dy).bind("y", part).groups(groups))?;
         let sum = self.launch("tn_sum", self.n, parts).on("ACCUMULATE", dw.accumulate).param("has_bias", 0u32);
-        let sum = sum.bind("w", part).bind("y", dw.tensor).work(Work::new(part.words(), part.words()));
+        let sum = sum.bind("x", part).bind("y", dw.tensor).work(Work::new(part.words(), part.words()));
         tape.launch(sum.groups((w.words() / 4).div_ceil(LANES)))
     }
 }

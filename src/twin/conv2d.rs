@@ -7,7 +7,7 @@ use super::{Reference, indices, source, windows};
 /// x: `[n, ci, h, w]`, w: `[co, ci/groups, kh, kw]`; returns `[n, co, h', w']`.
 pub fn conv2d(x: &[f64], xs: [usize; 4], w: &[f64], ws: [usize; 4], stride: usize, pad: usize, groups: usize) -> Reference {
     let ([n, ci, h, wide], [co, per_group, kh, kw]) = (xs, ws);
-    debug_assert!(x.len() == xs.iter().product() && w.len() == ws.iter().product());
+    debug_assert!(x.len() == xs.iter().product::<usize>() && w.len() == ws.iter().product::<usize>());
     debug_assert!(per_group * groups == ci && co % groups == 0);
     let dims = [n, co, windows(h, kh, stride, pad), windows(wide, kw, stride, pad)];
     let pairs = indices(dims).map(|[n, o, i, j]| {

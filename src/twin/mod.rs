@@ -52,7 +52,7 @@ impl Reference {
     /// The shape `dims` with a pair of (value, magnitude) for each element.
     pub fn new(dims: &[usize], pairs: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let (value, magnitude): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        debug_assert_eq!(value.len(), dims.iter().product());
+        debug_assert_eq!(value.len(), dims.iter().product::<usize>());
         Self { dims: dims.to_vec(), value, magnitude }
     }
 
