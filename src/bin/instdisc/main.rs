@@ -1,6 +1,7 @@
 //! The command line of instdisc.
 
 mod adapters;
+mod bench;
 mod embed;
 mod knn;
 mod show;
@@ -25,6 +26,7 @@ enum Command {
     Train(Box<train::Args>),
     Embed(embed::Args),
     Knn(knn::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Knn(args) => knn::run(&args),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
