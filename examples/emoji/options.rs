@@ -5,7 +5,7 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 usage: emoji [OPTIONS]
 
-  --epochs N       epochs to train (120; 300 on a GPU)
+  --epochs N       epochs over which the learning rate falls to zero (180; 300 on a GPU)
   --seconds N      stop training after this many seconds of wall time (150)
   --pictures N     how many emoji (256; all 1,914 on a GPU)
   --seed N         of weights, bank, order and augmentations (1)

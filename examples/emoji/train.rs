@@ -23,10 +23,6 @@ pub(crate) const WORDS: usize = BATCH * SIDE * SIDE * 3 / 4;
 const FIRST_RATE: f32 = 0.05;
 /// Losses that may be on their way from the device while the next steps run.
 const IN_FLIGHT: usize = 3;
-/// The epoch after which the time that is left decides how many there will be.
-const PLAN_AFTER: usize = 3;
-/// How much of the time is for training; the rest is for measuring recall now and then, and for other programs.
-const TRAINING_SHARE: f64 = 0.8;
 
 /// Training's augmentations, which recall@1 is measured with too.
 pub(crate) fn augmentation() -> Augmentation {
@@ -37,7 +33,9 @@ pub(crate) fn augmentation() -> Augmentation {
 /// What the adapter can do in the time.
 pub(crate) struct Plan {
     pub(crate) pictures: usize,
+    /// Over which the learning rate falls to zero. Where time is up before, stopping on the way does better than a shorter fall.
     pub(crate) epochs: usize,
+    /// Channels of the network's first stage.
     pub(crate) width: usize,
 }
 
@@ -45,7 +43,7 @@ impl Plan {
     /// A small network on a processor, a larger one and all pictures on a GPU.
     pub(crate) fn of(gpu: &Gpu) -> Self {
         if gpu.facts().software {
-            Self { pictures: 256, epochs: 120, width: 16 }
+            Self { pictures: 256, epochs: 180, width: 16 }
         } else {
             Self { pictures: usize::MAX, epochs: 300, width: 32 }
         }
@@ -56,8 +54,6 @@ impl Plan {
 pub(crate) struct Epoch {
     /// Epochs done.
     pub(crate) done: usize,
-    /// Epochs there will be.
-    pub(crate) epochs: usize,
     /// The mean loss.
     pub(crate) loss: f32,
     /// Pictures a second, without what is done between epochs.
@@ -128,6 +124,9 @@ impl Training {
             }
         }
         reads.into_iter().try_for_each(&mut take)?;
+        if losses.is_empty() {
+            return Ok(None);
+        }
         let program = self.step.program();
         if let Some(flag) = program.read_guard()?
             && flag.wait()?.first() != Some(&0)
@@ -136,16 +135,7 @@ impl Training {
         }
         self.done += 1;
         let seconds = start.elapsed().as_secs_f64();
-        self.plan(seconds);
-        let loss = losses.iter().sum::<f32>() / losses.len().max(1) as f32;
-        Ok(Some(Epoch { done: self.done, epochs: self.epochs, loss, speed: (losses.len() * BATCH) as f64 / seconds }))
-    }
-
-    /// Once the speed is known: no more epochs than there is time for, so that the learning rate comes down to zero.
-    fn plan(&mut self, seconds: f64) {
-        if self.done == PLAN_AFTER {
-            let left = self.deadline.saturating_duration_since(Instant::now()).as_secs_f64();
-            self.epochs = self.epochs.min(self.done + (TRAINING_SHARE * left / seconds) as usize);
-        }
+        let loss = losses.iter().sum::<f32>() / losses.len() as f32;
+        Ok(Some(Epoch { done: self.done, loss, speed: (losses.len() * BATCH) as f64 / seconds }))
     }
 }
