@@ -116,11 +116,14 @@ pub(crate) fn plot(curve: &Curve) -> Outcome<Vec<u8>> {
         mesh.y_label_formatter(&|y| format!("{y:.0}")).axis_style(INK.stroke_width(SCALE)).label_style(small.clone());
         mesh.set_all_tick_mark_size(px(6)).axis_desc_style(large.clone()).draw()?;
         let mut axes = chart.configure_secondary_axes();
-        axes.y_desc("recall@1, %").y_label_formatter(&|y| format!("{y:.0}")).axis_style(INK.stroke_width(SCALE));
+        axes.y_desc("recall@1 (%)").y_label_formatter(&|y| format!("{y:.0}")).axis_style(INK.stroke_width(SCALE));
         axes.set_all_tick_mark_size(px(6)).label_style(small.clone()).axis_desc_style(large).draw()?;
 
-        let key = |colour: RGBColor| move |(x, y)| PathElement::new([(x, y), (x + px(28), y)], colour.stroke_width(2 * SCALE));
-        let dash = |x| PathElement::new([(px(x), 0), (px(x + 8), 0)], RECALL.stroke_width(2 * SCALE));
+        // The lines of the legend stand a little higher than plotters puts them, at the height of its letters.
+        let key = |colour: RGBColor| {
+            move |(x, y)| PathElement::new([(x, y - px(3)), (x + px(28), y - px(3))], colour.stroke_width(2 * SCALE))
+        };
+        let dash = |x| PathElement::new([(px(x), -px(3)), (px(x + 8), -px(3))], RECALL.stroke_width(2 * SCALE));
         let losses = curve.loss.iter().map(|&(epoch, loss)| (epoch as i32, f64::from(loss)));
         chart.draw_series(LineSeries::new(losses, LOSS.stroke_width(2 * SCALE)))?.label("loss").legend(key(LOSS));
         let points: Vec<_> = curve.recall.iter().map(|&(epoch, share)| (epoch as i32, 100.0 * share)).collect();
