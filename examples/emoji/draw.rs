@@ -67,7 +67,7 @@ pub(crate) fn gallery(pictures: &Pictures, neighbours: &[Vec<Neighbour>]) -> Out
         for side in 0..2 {
             let left = MARGIN + side * column;
             let right = left + CELL + GAP;
-            root.draw(&Text::new("emoji", (px(left), px(20)), text.clone()))?;
+            root.draw(&Text::new("query", (px(left), px(20)), text.clone()))?;
             root.draw(&Text::new(format!("{shown} nearest neighbours, the nearest first"), (px(right), px(20)), text.clone()))?;
             let line = left + CELL + (GAP - 8) / 2;
             let ends = [(px(line), px(HEAD)), (px(line), px(HEAD + ROWS as u32 * CELL - 8))];
@@ -100,39 +100,42 @@ fn paste(root: &Area<'_>, picture: &RgbImage, left: u32, top: u32) -> Outcome<()
 pub(crate) fn plot(curve: &Curve) -> Outcome<Vec<u8>> {
     const LOSS: RGBColor = RGBColor(205, 90, 25);
     const RECALL: RGBColor = RGBColor(25, 95, 175);
-    let epochs = curve.loss.len() as f64;
+    let epochs = curve.loss.len() as i32;
     let top = 1.05 * curve.loss.iter().map(|&(_, loss)| f64::from(loss)).fold(0.0, f64::max);
     drawn(960, 480, |root| {
-        let (small, large) = ((FONT, px(17)).into_font().color(&INK), (FONT, px(20)).into_font());
+        let (small, large) = ((FONT, px(17)).into_font().color(&INK), (FONT, px(20)).into_font().color(&INK));
         let mut chart = ChartBuilder::on(root)
             .margin(px(18))
             .x_label_area_size(px(52))
             .y_label_area_size(px(60))
             .right_y_label_area_size(px(64))
-            .build_cartesian_2d(0.0..epochs, 0.0..top)?
-            .set_secondary_coord(0.0..epochs, 0.0..100.0);
+            .build_cartesian_2d(0..epochs, 0.0..top)?
+            .set_secondary_coord(0..epochs, 0.0..100.0);
         let mut mesh = chart.configure_mesh();
-        mesh.disable_mesh().x_desc("epoch").y_desc("loss").x_label_formatter(&|x| format!("{x:.0}"));
+        mesh.disable_mesh().x_desc("epoch").y_desc("loss");
         mesh.y_label_formatter(&|y| format!("{y:.0}")).axis_style(INK.stroke_width(SCALE)).label_style(small.clone());
-        mesh.axis_desc_style(large.color(&LOSS)).draw()?;
+        mesh.set_all_tick_mark_size(px(6)).axis_desc_style(large.clone()).draw()?;
         let mut axes = chart.configure_secondary_axes();
-        axes.y_desc("recall@1, %").y_label_formatter(&|y| format!("{y:.0}")).axis_style(INK.stroke_width(SCALE));
-        axes.label_style(small.clone()).axis_desc_style(large.color(&RECALL)).draw()?;
+        axes.y_desc("recall@1 (%)").y_label_formatter(&|y| format!("{y:.0}")).axis_style(INK.stroke_width(SCALE));
+        axes.set_all_tick_mark_size(px(6)).label_style(small.clone()).axis_desc_style(large).draw()?;
 
-        let key = |colour: RGBColor| move |(x, y)| PathElement::new([(x, y), (x + px(28), y)], colour.stroke_width(2 * SCALE));
-        let dash = |x| PathElement::new([(px(x), 0), (px(x + 8), 0)], RECALL.stroke_width(2 * SCALE));
-        let losses = curve.loss.iter().map(|&(epoch, loss)| (epoch as f64, f64::from(loss)));
+        // The lines of the legend stand a little higher than plotters puts them, at the height of its letters.
+        let key = |colour: RGBColor| {
+            move |(x, y)| PathElement::new([(x, y - px(3)), (x + px(28), y - px(3))], colour.stroke_width(2 * SCALE))
+        };
+        let dash = |x| PathElement::new([(px(x), -px(3)), (px(x + 8), -px(3))], RECALL.stroke_width(2 * SCALE));
+        let losses = curve.loss.iter().map(|&(epoch, loss)| (epoch as i32, f64::from(loss)));
         chart.draw_series(LineSeries::new(losses, LOSS.stroke_width(2 * SCALE)))?.label("loss").legend(key(LOSS));
-        let points: Vec<_> = curve.recall.iter().map(|&(epoch, share)| (epoch as f64, 100.0 * share)).collect();
+        let points: Vec<_> = curve.recall.iter().map(|&(epoch, share)| (epoch as i32, 100.0 * share)).collect();
         chart.draw_secondary_series(points.iter().map(|&point| Circle::new(point, px(4), RECALL.filled())))?;
         let line = LineSeries::new(points, RECALL.stroke_width(2 * SCALE));
         chart.draw_secondary_series(line)?.label("recall@1, trained").legend(key(RECALL));
-        let raw = [0.0, epochs].map(|epoch| (epoch, 100.0 * curve.raw));
+        let raw = [0, epochs].map(|epoch| (epoch, 100.0 * curve.raw));
         let line = DashedLineSeries::new(raw, px(8), px(6), RECALL.stroke_width(2 * SCALE));
         let raw = chart.draw_secondary_series(line)?.label("recall@1, raw pixels");
         raw.legend(move |at| EmptyElement::at(at) + dash(0) + dash(10) + dash(20));
         let mut legend = chart.configure_series_labels();
-        legend.position(SeriesLabelPosition::UpperRight).margin(px(10)).legend_area_size(px(36));
+        legend.position(SeriesLabelPosition::Coordinate(px(600), px(6))).legend_area_size(px(36));
         legend.background_style(WHITE).border_style(FAINT).label_font(small).draw()?;
         Ok(())
     })

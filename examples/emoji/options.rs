@@ -15,7 +15,7 @@ usage: emoji [OPTIONS]
 /// What was asked for; `None` where the adapter decides.
 pub(crate) struct Options {
     pub(crate) epochs: Option<usize>,
-    pub(crate) seconds: f64,
+    pub(crate) seconds: u32,
     pub(crate) pictures: Option<usize>,
     pub(crate) seed: u64,
     pub(crate) adapter: Option<String>,
@@ -26,12 +26,12 @@ impl Options {
     /// The options in `words`; the text of a usage error otherwise.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options =
-            Self { epochs: None, seconds: 150.0, pictures: None, seed: 1, adapter: None, out: PathBuf::from("runs/emoji") };
+            Self { epochs: None, seconds: 150, pictures: None, seed: 1, adapter: None, out: PathBuf::from("runs/emoji") };
         while let Some(flag) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{flag}` is no option, or lacks its value"))?;
             match flag.as_str() {
                 "--epochs" => options.epochs = Some(at_least(&flag, &value, 1)?),
-                "--seconds" => options.seconds = at_least(&flag, &value, 1.0)?,
+                "--seconds" => options.seconds = at_least(&flag, &value, 1)?,
                 "--pictures" => options.pictures = Some(at_least(&flag, &value, 32)?),
                 "--seed" => options.seed = at_least(&flag, &value, 0)?,
                 "--adapter" => options.adapter = Some(value),
