@@ -144,9 +144,15 @@ fn estimate() {
         mass += exp(spread[b] - top);
     }
     let now = top + log(mass) - log(f32(params.batch) * f32(params.negatives + 1u)) + log(f32(params.n));
-    // ln(keep Z + (1 - keep) now), from the larger of the two.
-    let high = max(z_out[0], now);
-    let mixed = high + log(params.keep * exp(z_out[0] - high) + (1.0 - params.keep) * exp(now - high));
-    z_out[0] = select(now, mixed, z_out[1] != 0.0);
+    // ln(keep Z + (1 - keep) now), from the larger of the two weighed ones, whose exponential is 1: no sum vanishes.
+    var next = now;
+    if z_out[1] != 0.0 && params.keep >= 1.0 {
+        next = z_out[0];
+    } else if z_out[1] != 0.0 && params.keep > 0.0 {
+        let kept = z_out[0] + log(params.keep);
+        let moved = now + log(1.0 - params.keep);
+        next = max(kept, moved) + log(1.0 + exp(-abs(kept - moved)));
+    }
+    z_out[0] = next;
     z_out[1] = 1.0;
 }

@@ -52,6 +52,8 @@ pub mod npid;
 pub mod ops;
 pub mod optim;
 pub mod rng;
+#[cfg(feature = "selftest")]
+pub mod selftest;
 pub mod shape;
 pub mod tape;
 pub mod train;

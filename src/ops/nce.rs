@@ -86,6 +86,7 @@ pub fn nce_estimate(tape: &mut Tape, spread: Tensor, z: Tensor, m: usize, n: usi
     if !(0.0..=1.0).contains(&keep) {
         return Err(Error::value("nce_estimate", "keep", "between 0 and 1", keep));
     }
+    super::within_rounds("nce_estimate", 2 * batch)?;
     let flag = tape.guard()?;
     let launch = Launch::new(&SHADER, "estimate").param("batch", batch).param("n", n).param("negatives", m);
     let launch = launch.param("inv_tau", 0.0f32).param("log_noise", 0.0f32).param("keep", keep);
