@@ -327,12 +327,8 @@ fn augmentation(sizes: Vec<[usize; 2]>, side: usize, i: usize) -> Case {
                     drawn.magnitude.push(m);
                 }
                 let d = |k: usize| got.get(1).map_or(0.0, |d| f64::from(d[i * 12 + k]));
-                let theirs = twin::augment::Drawn {
-                    crop: [d(0), d(1), d(2), d(3)],
-                    factor: [d(4), d(5), d(6)],
-                    hue: d(7),
-                    ..own
-                };
+                let theirs =
+                    twin::augment::Drawn { crop: [d(0), d(1), d(2), d(3)], factor: [d(4), d(5), d(6)], hue: d(7), ..own };
                 let image = twin::augment::augment(
                     &images[i],
                     *size,

@@ -34,8 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
     // Above the rounds that a lane may loop, by rows; and a score against many rows of a bank.
     cases.push(linear("gemm", [270_000, 1, 2], true, 2100).samples(2).tiny(Tiny::Limit));
     cases.push(linear("gemm", [2, 20_000, 3], true, 2101).samples(4).tiny(Tiny::Limit));
-    for (i, [b, n, dim]) in
-        [[1, 1, 1], [3, 7, 5], [8, 33, 16], [17, 100, 128], [2, 5000, 3], [5, 63, 9]].into_iter().enumerate()
+    for (i, [b, n, dim]) in [[1, 1, 1], [3, 7, 5], [8, 33, 16], [17, 100, 128], [2, 5000, 3], [5, 63, 9]].into_iter().enumerate()
     {
         let mut random = Numbers::new(2200 + i);
         let case = Case::new("gemm", format!("scores of [{b}, {dim}] against [{n}, {dim}]"));
