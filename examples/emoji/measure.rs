@@ -9,8 +9,8 @@ use instdisc::gpu::Gpu;
 use instdisc::ops::{self, Augmentation};
 use instdisc::tape::{Program, Step, Tape, Tensor};
 
-/// Pairs of augmentations of each picture that recall@1 is the mean over.
-const DRAWS: usize = 4;
+/// Pairs of augmentations that recall@1 is the mean over, about: few pictures have several pairs each.
+const PAIRS: usize = 1024;
 /// Neighbours that vote for a picture's group, and the temperature of their votes.
 const VOTERS: usize = 20;
 const VOTE_TAU: f32 = 0.1;
@@ -98,7 +98,7 @@ impl<'a> Judge<'a> {
     /// and the nearest of all first ones to a second one.
     pub(crate) fn recall(&self, vectors: &mut dyn Vectors) -> Result<f64> {
         let (mut right, mut asked) = (0, 0);
-        for draw in 0..DRAWS {
+        for draw in 0..(PAIRS / self.groups.len()).max(1) {
             let (a, b) = (self.all(vectors, 2 * draw)?, self.all(vectors, 2 * draw + 1)?);
             for found in [neighbours(self.gpu, &b, &a, 1)?, neighbours(self.gpu, &a, &b, 1)?] {
                 let own = |(i, nearest): &(usize, &Vec<Neighbour>)| nearest.first().is_some_and(|n| n.row as usize == *i);
