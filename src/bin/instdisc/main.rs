@@ -4,6 +4,7 @@ mod adapters;
 mod bench;
 mod embed;
 mod knn;
+mod selftest;
 mod show;
 mod train;
 
@@ -27,6 +28,7 @@ enum Command {
     Embed(embed::Args),
     Knn(knn::Args),
     Bench(bench::Args),
+    Selftest(selftest::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Knn(args) => knn::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Selftest(args) => selftest::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
