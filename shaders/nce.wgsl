@@ -56,10 +56,16 @@ fn gather(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let b = folded(group, groups);
-    if b >= params.batch {
+    let size = params;
+    if b >= size.batch {
         return;
     }
-    let shift = z[0] + params.log_noise;
+    let shift = z[0] + size.log_noise;
+    let self_row = own[b];
+    var own_f: array<vec4<f32>, DIM4>;
+    for (var d = 0u; d < DIM4; d++) {
+        own_f[d] = f[b * DIM4 + d];
+    }
     var sum = array<vec4<f32>, DIM4>();
     var total = 0.0;
     var top = -1e30;
@@ -67,18 +73,20 @@ fn gather(
     // Lane 0 takes the positive as an extra, first turn; the others begin with their first negative.
     var turn = lane;
     var positive = lane == 0u;
-    while positive || turn < params.negatives {
-        let row = min(select(rows[b * params.negatives + min(turn, params.negatives - 1u)], own[b], positive), params.n - 1u);
+    while positive || turn < size.negatives {
+        let row = min(select(rows[b * size.negatives + min(turn, size.negatives - 1u)], self_row, positive), size.n - 1u);
+        var held: array<vec4<f32>, DIM4>; // the row, gathered once
         var dots = vec4<f32>(0.0);
         for (var d = 0u; d < DIM4; d++) {
-            dots += bank[row * DIM4 + d] * f[b * DIM4 + d];
+            held[d] = bank[row * DIM4 + d];
+            dots += held[d] * own_f[d];
         }
-        let s = (dots.x + dots.y + dots.z + dots.w) * params.inv_tau;
+        let s = (dots.x + dots.y + dots.z + dots.w) * size.inv_tau;
         let a = select(s - shift, shift - s, positive);
         total += softplus(a);
         let weight = select(1.0, -1.0, positive) / (1.0 + exp(-a));
         for (var d = 0u; d < DIM4; d++) {
-            sum[d] += bank[row * DIM4 + d] * weight;
+            sum[d] += held[d] * weight;
         }
         let higher = max(top, s);
         mass = mass * exp(top - higher) + exp(s - higher);
@@ -87,7 +95,7 @@ fn gather(
         positive = false;
     }
     for (var d = 0u; d < DIM4; d++) {
-        parts_out[(b * LANES + lane) * DIM4 + d] = sum[d] * params.inv_tau;
+        parts_out[(b * LANES + lane) * DIM4 + d] = sum[d] * size.inv_tau;
     }
     heads_out[b * LANES + lane] = vec4<f32>(total, top, mass, 0.0);
 }
