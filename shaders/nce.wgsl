@@ -5,7 +5,7 @@
 //   merge     sums the lanes' parts; also ln sum of exp s over the positive and the negatives
 //   estimate  ln of the batch's Z = n mean exp s; kept the first time, later mixed: Z = keep Z + (1 - keep) batch's
 // Shapes:   f, slope [b, DIM]; bank [n, DIM]; own [b]; rows [b, m]; z [4]: ln Z, 1 once it is set, 0, 0;
-//           parts [b, LANES, DIM]; heads [b, LANES, 4]: loss, max of s, sum of exp(s - max), 0; loss, spread [b] padded.
+//           parts [b, LANES, DIM + 4], the last four: loss, max of s, sum of exp(s - max), 0; loss, spread [b] padded.
 // Dispatch: gather: a workgroup a sample; merge: a lane for a vec4 of a sample, 64 a workgroup, samples padded to 4;
 //           estimate: one workgroup.
 // Order:    a lane takes negatives lane, lane + LANES, … ; lane 0 begins with the positive; merge adds lanes rising.
@@ -28,15 +28,13 @@ struct Params {
 @group(0) @binding(4) var<storage, read> rows: array<u32>;
 @group(0) @binding(5) var<storage, read> z: array<f32>;
 @group(0) @binding(6) var<storage, read_write> parts_out: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> heads_out: array<vec4<f32>>;
-@group(0) @binding(8) var<storage, read> parts: array<vec4<f32>>;
-@group(0) @binding(9) var<storage, read> heads: array<vec4<f32>>;
-@group(0) @binding(10) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(11) var<storage, read_write> slope: array<vec4<f32>>;
-@group(0) @binding(12) var<storage, read_write> spread_out: array<f32>;
-@group(0) @binding(13) var<storage, read> spread: array<f32>;
-@group(0) @binding(14) var<storage, read_write> z_out: array<f32>;
-@group(0) @binding(15) var<storage, read> flag: array<u32>;
+@group(0) @binding(7) var<storage, read> parts: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(9) var<storage, read_write> slope: array<vec4<f32>>;
+@group(0) @binding(10) var<storage, read_write> spread_out: array<f32>;
+@group(0) @binding(11) var<storage, read> spread: array<f32>;
+@group(0) @binding(12) var<storage, read_write> z_out: array<f32>;
+@group(0) @binding(13) var<storage, read> flag: array<u32>;
 
 // tune
 const DIM4 = 32u; // DIM / 4
@@ -47,6 +45,11 @@ fn softplus(a: f32) -> f32 {
     let e = exp(-abs(a));
     let series = e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - e * 0.25)));
     return max(a, 0.0) + select(log(1.0 + e), series, e < 0.01);
+}
+
+// Where the part of a sample's lane begins.
+fn part_of(b: u32, lane: u32) -> u32 {
+    return (b * LANES + lane) * (DIM4 + 1u);
 }
 
 @compute @workgroup_size(LANES)
@@ -86,10 +89,11 @@ fn gather(
         turn += select(LANES, 0u, positive);
         positive = false;
     }
+    let part = part_of(b, lane);
     for (var d = 0u; d < DIM4; d++) {
-        parts_out[(b * LANES + lane) * DIM4 + d] = sum[d] * params.inv_tau;
+        parts_out[part + d] = sum[d] * params.inv_tau;
     }
-    heads_out[b * LANES + lane] = vec4<f32>(total, top, mass, 0.0);
+    parts_out[part + DIM4] = vec4<f32>(total, top, mass, 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -110,7 +114,7 @@ fn merge(
     }
     var sum = vec4<f32>(0.0);
     for (var k = 0u; k < LANES; k++) {
-        sum += parts[(b * LANES + k) * DIM4 + d];
+        sum += parts[part_of(b, k) + d];
     }
     slope[i] = sum;
     if d > 0u {
@@ -119,12 +123,14 @@ fn merge(
     var total = 0.0;
     var top = -1e30;
     for (var k = 0u; k < LANES; k++) {
-        total += heads[b * LANES + k].x;
-        top = max(top, heads[b * LANES + k].y);
+        let head = parts[part_of(b, k) + DIM4];
+        total += head.x;
+        top = max(top, head.y);
     }
     var mass = 0.0;
     for (var k = 0u; k < LANES; k++) {
-        mass += heads[b * LANES + k].z * exp(heads[b * LANES + k].y - top);
+        let head = parts[part_of(b, k) + DIM4];
+        mass += head.z * exp(head.y - top);
     }
     loss[b] = total;
     spread_out[b] = top + log(mass);

@@ -25,9 +25,9 @@ mod sgd;
 mod softmax;
 
 pub use add::add;
-pub use augment::{Augmentation, augment};
 #[cfg(feature = "selftest")]
 pub(crate) use augment::augment_drawn;
+pub use augment::{Augmentation, augment};
 pub use avg_pool::{avg_pool, global_avg_pool};
 pub use bank_update::bank_update;
 pub use batch_norm::{BatchNorm, batch_norm, batch_norm_frozen, batch_norm_running};
@@ -93,7 +93,12 @@ fn within_rounds(what: &str, rounds: usize) -> Result<()> {
         return Ok(());
     }
     let (asked, allowed) = (rounds as u64, MAX_ROUNDS as u64);
-    Err(Error::Limit { what: format!("{what} (rounds of a loop)"), asked, allowed, advice: "use a smaller size, or do it in two steps" })
+    Err(Error::Limit {
+        what: format!("{what} (rounds of a loop)"),
+        asked,
+        allowed,
+        advice: "use a smaller size, or do it in two steps",
+    })
 }
 
 /// The words of a tensor that is handled four at a time, whatever its shape.
@@ -102,7 +107,12 @@ fn vectors(op: &'static str, arg: &'static str, x: Tensor) -> Result<usize> {
     if x.element() == Element::F32 && words % 4 == 0 {
         return Ok(words);
     }
-    Err(Error::shape(op, arg, "floats, padded to a multiple of four", format!("{} ({:?} in {:?})", x.shape(), x.element(), x.layout())))
+    Err(Error::shape(
+        op,
+        arg,
+        "floats, padded to a multiple of four",
+        format!("{} ({:?} in {:?})", x.shape(), x.element(), x.layout()),
+    ))
 }
 
 /// The four sizes of a tensor of images: n, c, h, w.

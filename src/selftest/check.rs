@@ -272,8 +272,7 @@ fn gradients(
         }
         let numeric: Vec<f64> = fair.iter().map(|&k| slopes[k].value).collect();
         let own: Vec<f32> = fair.iter().map(|&k| got[at[k]]).collect();
-        let report =
-            gradient_close(&own, &numeric, GRADIENT).map_err(|e| format!("the gradient of `{name}` at {at:?}: {e}"))?;
+        let report = gradient_close(&own, &numeric, GRADIENT).map_err(|e| format!("the gradient of `{name}` at {at:?}: {e}"))?;
         passed.gradient = passed.gradient.max(report.worst);
         passed.slopes += report.count;
     }

@@ -1,0 +1,150 @@
+//! Every entry point of every shader, with the tunables of the file and those that the ops use, with each switch on and
+//! off, is valid for naga and can be said in SPIR-V, MSL and HLSL. No device is needed.
+#![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
+
+use instdisc::gpu::Shader;
+use instdisc::ops::OPS;
+use naga::back::{hlsl, msl, pipeline_constants, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+type Tune = Vec<(&'static str, u32)>;
+
+/// The tunables that ops set, beside those of the file.
+fn tunes(file: &str) -> Vec<Tune> {
+    let columns = [1, 2, 4].map(|cols| vec![("ROWS", 8), ("COLS", cols)]);
+    let mut all = vec![Vec::new()];
+    match file {
+        "conv2d.wgsl" | "gemm.wgsl" => all.extend(columns),
+        "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| vec![("DIM4", dim)])),
+        "nce.wgsl" => {
+            all.extend([(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)].map(|(d, l)| vec![("DIM4", d), ("LANES", l)]))
+        }
+        _ => {}
+    }
+    all
+}
+
+/// Every way to set the switches of `module`.
+fn switches(module: &naga::Module) -> Vec<naga::back::PipelineConstants> {
+    let names: Vec<String> = module.overrides.iter().filter_map(|(_, o)| o.name.clone()).collect();
+    (0..1u32 << names.len())
+        .map(|set| {
+            let on = |i: usize| f64::from(u8::from(set >> i & 1 == 1));
+            names.iter().enumerate().map(|(i, name)| (name.clone(), on(i))).collect()
+        })
+        .collect()
+}
+
+/// Translate one entry point to all three languages.
+fn translate(module: &naga::Module, entry: &str, constants: &naga::back::PipelineConstants) -> Result<(), String> {
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(module).map_err(|e| format!("{e:?}"))?;
+    let stage = naga::ShaderStage::Compute;
+    let (module, info) = pipeline_constants::process_overrides(module, &info, Some((stage, entry)), constants)
+        .map_err(|e| format!("overrides: {e}"))?;
+
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    let pipeline = spv::PipelineOptions { shader_stage: stage, entry_point: entry.into() };
+    let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).map_err(|e| format!("SPIR-V: {e}"))?;
+    assert_eq!(words[0], 0x0723_0203, "the number that SPIR-V begins with");
+
+    let options = msl::Options { lang_version: (2, 0), fake_missing_bindings: true, ..Default::default() };
+    let pipeline = msl::PipelineOptions { entry_point: Some((stage, entry.into())), ..Default::default() };
+    let (text, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|e| format!("MSL: {e}"))?;
+    assert!(text.contains("kernel void"), "{text}");
+
+    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V5_1, fake_missing_bindings: true, ..Default::default() };
+    let pipeline = hlsl::PipelineOptions { entry_point: Some((stage, entry.into())) };
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None).map_err(|e| format!("HLSL: {e}"))?;
+    assert!(text.contains("numthreads"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
+    let (mut points, mut variants, mut failed) = (0, 0, Vec::new());
+    for op in OPS {
+        for tune in tunes(op.shader.file) {
+            let source = op.shader.source(&tune).unwrap();
+            let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
+            points += if tune.is_empty() { module.entry_points.len() } else { 0 };
+            for constants in switches(&module) {
+                for entry in &module.entry_points {
+                    variants += 1;
+                    if let Err(text) = translate(&module, &entry.name, &constants) {
+                        failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", op.shader.file, entry.name));
+                    }
+                }
+            }
+        }
+    }
+    println!("scorecard A11 {points} entry points, {variants} variants, in SPIR-V, MSL and HLSL: {} failed", failed.len());
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn layouts_and_budgets_hold_for_every_entry_point() {
+    let (mut points, mut most) = (0, [0; 3]);
+    for op in OPS {
+        for tune in tunes(op.shader.file) {
+            for point in op.shader.reflect(&tune).unwrap() {
+                let name = format!("{}:{} {tune:?}", op.shader.file, point.name);
+                points += 1;
+                let invocations: u32 = point.workgroup.iter().product();
+                let buffers = point.bindings.len() as u32;
+                assert!(buffers <= 7, "{name} binds {buffers} storage buffers");
+                assert!(point.workgroup_bytes <= 16_384, "{name} uses {} bytes of workgroup memory", point.workgroup_bytes);
+                assert!(invocations <= 256, "{name} has {invocations} invocations");
+                assert!(point.workgroup[0] <= 256 && point.workgroup[1] <= 256 && point.workgroup[2] <= 64, "{name}");
+                most = [most[0].max(buffers), most[1].max(point.workgroup_bytes), most[2].max(invocations)];
+                let slots: Vec<u32> = point.bindings.iter().map(|b| b.slot).collect();
+                assert!(slots.windows(2).all(|pair| pair[0] < pair[1]), "{name}: {slots:?}");
+                assert!(point.bindings.iter().any(|b| b.writable), "{name} writes nothing");
+                if let Some(params) = point.bindings.iter().find(|b| b.name == "params") {
+                    assert!(params.slot == 0 && !params.writable, "{name}: params");
+                    // Scalars of four bytes side by side, as the host packs them.
+                    let offsets: Vec<u32> = point.params.iter().map(|f| f.offset).collect();
+                    let expected: Vec<u32> = (0..offsets.len() as u32).map(|i| 4 * i).collect();
+                    assert_eq!(offsets, expected, "{name}");
+                    assert_eq!(point.params_bytes, 4 * offsets.len() as u32, "{name}");
+                }
+            }
+        }
+    }
+    println!(
+        "scorecard R20 {points} entry points and variants: at most {} storage bindings, {} workgroup bytes, {} invocations",
+        most[0], most[1], most[2]
+    );
+    assert!(points > 0);
+}
+
+/// What must stand in the head of every file, in this order.
+const HEAD: [&str; 5] = ["// Shapes:   ", "// Dispatch: ", "// Order:    ", "// Safety:   ", "// Source:   "];
+
+fn head_fault(shader: &Shader) -> Option<String> {
+    let name = shader.file.trim_end_matches(".wgsl");
+    let mut lines = shader.text.lines().skip(usize::from(!shader.needs().is_empty()));
+    if !lines.next().is_some_and(|line| line.starts_with(&format!("// {name}: "))) {
+        return Some(format!("does not begin with `// {name}: `"));
+    }
+    let head: Vec<&str> = lines.take_while(|line| line.starts_with("//")).collect();
+    let places: Vec<Option<usize>> = HEAD.iter().map(|key| head.iter().position(|line| line.starts_with(key))).collect();
+    if let Some(missing) = places.iter().position(Option::is_none) {
+        return Some(format!("has no `{}` in its head", HEAD[missing].trim()));
+    }
+    if !places.is_sorted() {
+        return Some("has its head in another order".into());
+    }
+    let points = shader.reflect(&[]).unwrap();
+    let says = |name: &str| head.iter().any(|l| l.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == name));
+    let without = points.iter().find(|p| !says(&p.name));
+    without.map(|p| format!("says nothing of `{}`", p.name))
+}
+
+#[test]
+fn every_head_is_complete() {
+    for op in OPS {
+        assert_eq!(head_fault(op.shader), None, "{}", op.shader.file);
+    }
+    println!("scorecard heads {} shaders", OPS.len());
+}
