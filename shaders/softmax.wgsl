@@ -3,7 +3,7 @@
 //   with s_j = v_j.f / tau:
 //   stream    over a chunk of rows: top = max s_j, mass = sum exp(s_j - top), pull = sum exp(s_j - top) v_j
 //   merge     loss = top + ln mass - s_own;   d loss / d f = (pull / mass - v_own) / tau
-// Shapes:   f, slope [b, DIM]; bank [n, DIM]; own [b]; heads [chunks, b, 4]: top, mass, 0, 0; parts [chunks, b, DIM];
+// Shapes:   f, slope [b, DIM]; bank [n, DIM]; own [b]; parts [chunks, b, DIM + 4]: pull, then top, mass, 0, 0;
 //           loss [b] padded.
 // Dispatch: stream: a lane a sample, LANES samples and one chunk a workgroup, samples fastest; merge: a lane a vec4 of a
 //           sample, 64 a workgroup, samples padded to 4. Folded.
@@ -23,16 +23,19 @@ struct Params {
 @group(0) @binding(1) var<storage, read> f: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bank: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> parts_out: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> heads_out: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> parts: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> heads: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read> own: array<u32>;
-@group(0) @binding(8) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(9) var<storage, read_write> slope: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> parts: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> own: array<u32>;
+@group(0) @binding(6) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(7) var<storage, read_write> slope: array<vec4<f32>>;
 
 // tune
 const DIM4 = 32u; // DIM / 4
 const LANES = 8u;
+
+// Where the part of a chunk of a sample begins.
+fn part_of(chunk: u32, b: u32) -> u32 {
+    return (chunk * params.batch + b) * (DIM4 + 1u);
+}
 
 @compute @workgroup_size(LANES)
 fn stream(
@@ -74,11 +77,11 @@ fn stream(
             pull[d] += bank[row * DIM4 + d] * p;
         }
     }
-    let place = chunk * params.batch + b;
+    let part = part_of(chunk, b);
     for (var d = 0u; d < DIM4; d++) {
-        parts_out[place * DIM4 + d] = pull[d];
+        parts_out[part + d] = pull[d];
     }
-    heads_out[place] = vec4<f32>(top, mass, 0.0, 0.0);
+    parts_out[part + DIM4] = vec4<f32>(top, mass, 0.0, 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -98,15 +101,15 @@ fn merge(
     }
     var top = -1e30;
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        top = max(top, heads[chunk * params.batch + b].x);
+        top = max(top, parts[part_of(chunk, b) + DIM4].x);
     }
     var mass = 0.0;
     var pull = vec4<f32>(0.0);
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        let head = heads[chunk * params.batch + b];
+        let head = parts[part_of(chunk, b) + DIM4];
         let shrink = exp(head.x - top);
         mass += head.y * shrink;
-        pull += parts[(chunk * params.batch + b) * DIM4 + d] * shrink;
+        pull += parts[part_of(chunk, b) + d] * shrink;
     }
     let row = min(own[b], params.n - 1u);
     slope[i] = (pull / mass - bank[row * DIM4 + d]) * params.inv_tau;

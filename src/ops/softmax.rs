@@ -39,14 +39,12 @@ pub fn softmax(tape: &mut Tape, f: Tensor, bank: Tensor, own: Tensor, tau: f32) 
     };
     let loss = tape.output("softmax", &[batch], Layout::Rows)?;
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
-    let parts = tape.output("parts", &[chunks * batch, dim], Layout::Rows)?;
-    let heads = tape.output("heads", &[chunks * batch, 4], Layout::Rows)?;
-    let stream =
-        params(Launch::new(&SHADER, "stream")).bind("f", f).bind("bank", bank).bind("parts_out", parts).bind("heads_out", heads);
+    let parts = tape.output("parts", &[chunks * batch, padded(dim) + 4], Layout::Rows)?;
+    let stream = params(Launch::new(&SHADER, "stream")).bind("f", f).bind("bank", bank).bind("parts_out", parts);
     let flops = 4 * batch * n * dim;
     tape.launch(stream.groups(batch.div_ceil(LANES) * chunks).work(Work::new(flops, bank.words() * batch.div_ceil(LANES))))?;
     let merge = params(Launch::new(&SHADER, "merge")).bind("f", f).bind("bank", bank).bind("own", own);
-    let merge = merge.bind("parts", parts).bind("heads", heads).bind("loss", loss).bind("slope", slope);
+    let merge = merge.bind("parts", parts).bind("loss", loss).bind("slope", slope);
     let groups = if batch == 0 { 0 } else { (padded(batch) * dim4).div_ceil(64) };
     tape.launch(merge.groups(groups).work(Work::new(parts.words(), parts.words())))?;
     tape.differentiable(loss, &[f], move |tape, dl| scale_rows(tape, slope, dl, f));

@@ -109,7 +109,7 @@ fn with_z(shape: [usize; 4], tau: f32, seed: usize, estimated: bool) -> Case {
     let dim4 = padded(dim) / 4;
     let lanes = (m * (2 * dim4 + 1)).div_ceil(48_000).next_power_of_two().max(32);
     let keep = [0.99f32, 1.0, 0.0][seed % 3];
-    case.tiny(large((n * padded(dim)).max(b * lanes * padded(dim)))).op(
+    case.tiny(large((n * padded(dim)).max(b * lanes * (padded(dim) + 4)))).op(
         dim4 + 3 + (m + 1).div_ceil(lanes) + lanes,
         move |tape, x, own| {
             let nce = ops::nce(tape, x[0], x[1], own[0], own[1], x[2], tau)?;

@@ -2,7 +2,12 @@
 #![cfg(feature = "selftest")]
 #![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
 
+mod arbitrary;
+mod complete;
+mod errors;
+mod limits;
 mod table;
+mod zero;
 
 use instdisc::gpu::Gpu;
 use std::sync::OnceLock;

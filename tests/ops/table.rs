@@ -2,7 +2,7 @@
 
 use crate::gpu;
 use instdisc::ops::OPS;
-use instdisc::selftest::{Passed, check, table};
+use instdisc::selftest::{Passed, Selection, check, run, table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,4 +66,30 @@ fn every_case_passes_every_check() {
     let seen: BTreeSet<(&str, String)> = entries.into_iter().map(|(file, entry)| (file, entry.to_owned())).collect();
     println!("scorecard R2 {}/{} entry points, {total} cases", seen.len(), all.len());
     assert_eq!(seen, all);
+    let sum = |f: fn(&Passed) -> usize| ops.values().map(|(_, passed, _)| f(passed)).sum::<usize>();
+    println!(
+        "scorecard R3 {} gradient elements of {} tracked subsets, once and twice recorded; {} left out at kinks",
+        sum(|p| p.slopes),
+        sum(|p| p.subsets),
+        sum(|p| p.kinks)
+    );
+    println!("scorecard R7 {} elements, none unwritten, no guard word touched, padding zero", sum(|p| p.elements));
+    assert_eq!(gpu().uncaptured_errors(), 0);
+    println!("scorecard R18 0 uncaptured errors");
+}
+
+/// What `instdisc selftest` runs.
+#[test]
+fn the_quick_selection_passes_within_a_minute() {
+    let start = std::time::Instant::now();
+    let mut told = 0;
+    let verdicts = run(gpu(), &Selection { filter: None, quick: true }, |_| told += 1);
+    let seconds = start.elapsed().as_secs_f64();
+    let wrong: Vec<_> = verdicts.iter().filter(|v| !v.passed).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!((verdicts.len(), told), (OPS.len(), OPS.len()));
+    println!("scorecard R22 {} cases of {told} ops in {seconds:.1} s", verdicts.iter().map(|v| v.cases).sum::<usize>());
+    assert!(seconds <= 60.0);
+    let one = run(gpu(), &Selection { filter: Some("relu".into()), quick: true }, |_| ());
+    assert_eq!(one.iter().map(|v| v.op).collect::<Vec<_>>(), ["relu"]);
 }

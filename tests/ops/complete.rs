@@ -1,0 +1,43 @@
+//! Fails when an op, its shader or its cases are missing.
+
+use instdisc::gpu::library;
+use instdisc::ops::OPS;
+use instdisc::selftest::table;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+fn listed(folder: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap());
+    entries.filter(|e| e.path().is_file()).map(|e| e.file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn shaders_ops_and_cases_are_the_same_set() {
+    let ops: BTreeSet<&str> = OPS.iter().map(|op| op.name).collect();
+    assert_eq!(ops.len(), OPS.len(), "a name occurs twice");
+    assert!(OPS.iter().map(|op| op.name).is_sorted());
+    for op in OPS {
+        assert_eq!(op.shader.file, format!("{}.wgsl", op.name));
+    }
+    assert_eq!(listed("shaders"), ops.iter().map(|op| format!("{op}.wgsl")).collect());
+    let pieces: BTreeSet<String> = library().iter().map(|(name, _)| name.trim_start_matches("lib/").to_owned()).collect();
+    assert_eq!(listed("shaders/lib"), pieces);
+
+    let mut cases: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut random: BTreeSet<String> = BTreeSet::new();
+    for case in table() {
+        *cases.entry(case.op).or_default() += 1;
+        assert!(random.insert(format!("{case:?}")) || case.op == "finite" || case.op == "prox", "{case:?} stands twice");
+    }
+    assert_eq!(cases.keys().copied().collect::<BTreeSet<_>>(), ops);
+    let least = cases.iter().min_by_key(|(_, n)| **n).unwrap();
+    println!("scorecard ops {} ops with a shader and cases each; the fewest cases: {} of {}", ops.len(), least.1, least.0);
+    assert!(*least.1 >= 24, "{least:?}");
+}
+
+#[test]
+fn every_needed_piece_is_there_and_is_needed() {
+    let needed: BTreeSet<&str> = OPS.iter().flat_map(|op| op.shader.needs()).collect();
+    assert_eq!(needed, library().iter().map(|(name, _)| *name).collect());
+}
