@@ -17,7 +17,7 @@ pub use adapter::{AdapterFacts, OpenOptions, adapters};
 pub use buffer::{Buffer, Read};
 pub use dispatch::{Batch, Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
-pub use peak::{Peak, PeakMeter};
+pub use peak::{PEAK_SHADER, Peak, PeakMeter};
 pub use shader::{Binding, EntryPoint, Field, Scalar, Shader, library};
 
 use crate::error::{Error, Result};

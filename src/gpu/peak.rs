@@ -3,7 +3,8 @@
 use super::{Batch, Bound, Dispatch, Gpu, Shader, Variant, Work};
 use crate::error::Result;
 
-static SHADER: Shader = Shader { file: "peak.wgsl", text: include_str!("../../shaders/peak.wgsl") };
+/// The kernels of [`Gpu::peak`]: the only shader that belongs to no op.
+pub static PEAK_SHADER: Shader = Shader { file: "peak.wgsl", text: include_str!("../../shaders/peak.wgsl") };
 
 /// Lanes a workgroup, chains a lane and rounds a chain of the multiply-add kernel.
 const LANES: usize = 64;
@@ -109,7 +110,7 @@ fn dispatch(
     groups: usize,
     work: Work,
 ) -> Result<Dispatch> {
-    let kernel = gpu.kernel(&SHADER, Variant { file: SHADER.file, entry, on: Vec::new(), tune })?;
+    let kernel = gpu.kernel(&PEAK_SHADER, Variant { file: PEAK_SHADER.file, entry, on: Vec::new(), tune })?;
     // A fixed point at 1, towards which every chain falls: nothing overflows and nothing becomes denormal.
     let values = [("words", words.into()), ("factor", 0.999f32.into()), ("step", 0.001f32.into())];
     let params = Dispatch::params(&kernel, &values)?;
