@@ -193,13 +193,11 @@ impl Gpu {
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let value = call();
         let caught = [validation.pop().wait(), memory.pop().wait(), internal.pop().wait()];
-        for error in caught.into_iter().flatten() {
-            return Err(match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { asked: bytes, held: self.bytes().0 },
-                other => Error::Gpu { label: label.to_owned(), text: other.to_string() },
-            });
+        match caught.into_iter().flatten().next() {
+            None => Ok(value),
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { asked: bytes, held: self.bytes().0 }),
+            Some(other) => Err(Error::Gpu { label: label.to_owned(), text: other.to_string() }),
         }
-        Ok(value)
     }
 
     /// Hand a recorded batch to the queue and look for a lost device.

@@ -1,6 +1,20 @@
 //! The run loop: steps, epochs, metrics, checkpoints, resume.
+//!
+//! A [`Run`] owns a network, its bank and a data set, and goes epoch by epoch; with a [`Folder`] it also writes `config.json`,
+//! `metrics.jsonl` and checkpoints, from which [`Run::resume`] goes on with the same bits. [`TrainingStep`] is the step
+//! alone, for those who bring their own loop.
 
 pub mod bench;
+mod checkpoint;
+mod config;
+mod features;
+mod folder;
+mod run;
 mod step;
 
+pub use checkpoint::Progress;
+pub use config::{Choices, Config, Preset, SOFTMAX_IMAGES};
+pub use features::{Features, embed, features};
+pub use folder::Folder;
+pub use run::{Evaluation, Event, Outcome, Run, RunOptions};
 pub use step::{Images, StepOptions, TrainingStep};

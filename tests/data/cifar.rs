@@ -115,6 +115,14 @@ fn open_tells_which_it_is() {
     assert!(open(empty.path(), &Options::default()).is_err());
 }
 
+#[cfg(not(feature = "images"))]
+#[test]
+fn without_the_feature_a_folder_of_images_is_refused_with_the_reason() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "a.png", b"");
+    says(&refusal(open(root.path(), &Options::default())), &["this build reads no images", "feature `images`"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]

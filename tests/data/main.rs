@@ -15,7 +15,9 @@ mod sampler;
 #[cfg(feature = "images")]
 mod threads;
 
-use instdisc::data::{Dataset, Image, Memory};
+#[cfg(feature = "images")]
+use instdisc::data::Dataset;
+use instdisc::data::{Image, Memory};
 use std::path::Path;
 
 /// Writes a file and the folders above it.
@@ -39,9 +41,11 @@ fn memory(n: usize) -> Memory {
 }
 
 /// Name, label and image.
+#[cfg(feature = "images")]
 type Contents = (String, Option<u32>, Result<Image, String>);
 
 /// Everything that a data set says.
+#[cfg(feature = "images")]
 fn contents(set: &dyn Dataset) -> Vec<Contents> {
     (0..set.len()).map(|i| (set.name(i).to_owned(), set.label(i), set.image(i).map_err(|error| error.to_string()))).collect()
 }

@@ -1,20 +1,44 @@
 //! The command line of instdisc.
 
+mod adapters;
 mod bench;
+mod embed;
+mod knn;
+mod selftest;
+mod show;
+mod train;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Image features without labels, trained on any GPU.
+/// Learn image features without labels, by telling every image apart from every other one, on any Vulkan, Metal or DX12 GPU.
+///
+/// Begin with `instdisc adapters`, then `instdisc train FOLDER --out RUN`.
 #[derive(Parser)]
-#[command(version)]
-enum Cli {
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Adapters(adapters::Args),
+    Train(Box<train::Args>),
+    Embed(embed::Args),
+    Knn(knn::Args),
     Bench(bench::Args),
+    Selftest(selftest::Args),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse() {
-        Cli::Bench(args) => bench::run(args),
+    let result = match Cli::parse().command {
+        Command::Adapters(args) => adapters::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Knn(args) => knn::run(&args),
+        Command::Bench(args) => bench::run(args),
+        Command::Selftest(args) => selftest::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,39 @@
+//! `instdisc adapters`.
+
+use instdisc::gpu::adapters;
+use instdisc::{Error, Result};
+
+/// List the graphics adapters that can train, the best first
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let all = adapters();
+    if all.is_empty() {
+        return Err(Error::NoAdapter { reason: "no Vulkan, Metal or DX12 driver was found".into() });
+    }
+    for (number, a) in all.iter().enumerate() {
+        if args.json {
+            println!("{}", serde_json::json!({ "number": number, "adapter": a }));
+            continue;
+        }
+        let mib = |bytes: u64| bytes >> 20;
+        println!("{number}: {}", a.name);
+        println!("   {} through {}, {}{}", a.kind, a.backend, a.driver, if a.software { " (software)" } else { "" });
+        println!(
+            "   largest binding {} MiB, largest buffer {} MiB, {} storage buffers a kernel, {} KiB workgroup memory, {} invocations",
+            mib(a.max_binding),
+            mib(a.max_buffer),
+            a.storage_buffers,
+            a.workgroup_memory >> 10,
+            a.invocations
+        );
+        let yes = |on| if on { "yes" } else { "no" };
+        println!("   timestamps {}, 16-bit floats {}, subgroups {}", yes(a.timestamps), yes(a.f16), yes(a.subgroups));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! `instdisc knn`.
+
+use crate::embed::{LayerArg, checkpoint_of};
+use crate::show::{self, DataArgs};
+use instdisc::data::{Dataset, Split};
+use instdisc::eval::{accuracy, neighbours};
+use instdisc::train::{Config, embed, features};
+use instdisc::{Error, Result};
+use std::path::PathBuf;
+
+/// Judge features by weighted nearest neighbours
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of a run
+    run: PathBuf,
+    /// Labelled images that vote
+    #[arg(long, value_name = "DATA")]
+    train: PathBuf,
+    /// Labelled images that are judged
+    #[arg(long, value_name = "DATA")]
+    test: PathBuf,
+    /// Neighbours that vote
+    #[arg(short, default_value_t = 200)]
+    k: usize,
+    /// Temperature of a vote's weight
+    #[arg(long, default_value_t = 0.07)]
+    tau: f32,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Unit vectors of the embedding, or of the pooled last stage before it
+    #[arg(long, value_enum, default_value = "embedding")]
+    layer: LayerArg,
+    /// Images at once
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Take only the first so many images of each class that vote
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Take only the first so many images of each class that are judged
+    #[arg(long, value_name = "N")]
+    limit_test: Option<usize>,
+    #[command(flatten)]
+    images: DataArgs,
+    /// Part of the adapter's name, or its number in `instdisc adapters` [default: the best]
+    #[arg(long)]
+    adapter: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.k == 0 {
+        return Err(Error::value("knn", "-k", "at least 1", args.k));
+    }
+    let gpu = show::gpu(args.adapter.as_deref())?;
+    let trained = features(&gpu, &checkpoint_of(&args.run))?;
+    let side = Config::decode_side(trained.config.augmentation.side);
+    let bank = show::images(&args.train, Split::Train, &args.images, args.limit, side)?;
+    let plain = DataArgs { labels: None, skip_broken: args.images.skip_broken, max_pixels: args.images.max_pixels };
+    let queries = show::images(&args.test, Split::Test, &plain, args.limit_test, side)?;
+    for (set, path) in [(&bank, &args.train), (&queries, &args.test)] {
+        if set.classes().is_empty() {
+            return Err(Error::data(
+                path,
+                "has no labels: put the images of each class into a folder of its own, or give --labels",
+            ));
+        }
+    }
+    let vectors = |set: &dyn Dataset| -> Result<_> {
+        let settings = trained.config.augmentation;
+        Ok(embed(&gpu, &trained.net, &trained.store, settings, set, args.batch, args.layer.layer())?.normalised())
+    };
+    let found = neighbours(&gpu, &vectors(&*bank)?, &vectors(&*queries)?, args.k)?;
+    // A class is the same where its name is: the two folders may number them differently.
+    let known: Vec<_> = queries.classes().iter().map(|name| bank.classes().iter().position(|n| n == name)).collect();
+    let class = |i: usize| queries.label(i).map(|c| known.get(c as usize).copied().flatten().map_or(u32::MAX, |c| c as u32));
+    let truth: Vec<_> = (0..queries.len()).map(class).collect();
+    let seen = accuracy(&found, &truth, |row| bank.label(row as usize), args.tau)?;
+    if args.json {
+        println!(
+            "{}",
+            serde_json::json!({ "k": args.k, "tau": args.tau, "top1": seen.top1, "top5": seen.top5, "queries": seen.queries })
+        );
+    } else {
+        println!(
+            "kNN, k = {}, tau = {}: top-1 {:.2} %, top-5 {:.2} % of {} images",
+            args.k,
+            args.tau,
+            100.0 * seen.top1,
+            100.0 * seen.top5,
+            seen.queries
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What several commands share: opening adapter and images, and saying what was found.
+
+use instdisc::Result;
+use instdisc::data::{Dataset, Limits, Options, Report, Split, open};
+use instdisc::gpu::{Gpu, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Open the adapter called `name`, or the best, and say on standard error which it is.
+pub(crate) fn gpu(name: Option<&str>) -> Result<Gpu> {
+    let gpu = Gpu::open(&OpenOptions { adapter: name.map(str::to_owned), limits: None })?;
+    let facts = gpu.facts();
+    let software = if facts.software { ", a software adapter: expect a hundredth of a GPU's speed" } else { "" };
+    eprintln!("adapter: {} ({}, {}{software})", facts.name, facts.backend, facts.driver);
+    Ok(gpu)
+}
+
+/// How to open a folder of images.
+#[derive(clap::Args)]
+pub(crate) struct DataArgs {
+    /// Leave broken images out, named and counted, instead of stopping at them
+    #[arg(long)]
+    pub(crate) skip_broken: bool,
+    /// Labels from a file with a line `name<TAB>label` an image, instead of from the first folder level
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    /// The most pixels an image may have on a side [default: 8192]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) max_pixels: Option<u32>,
+}
+
+/// Open the images at `path`, decoded to `side` on the shorter side, and say on standard error what was left out.
+pub(crate) fn images(path: &Path, split: Split, args: &DataArgs, limit: Option<usize>, side: usize) -> Result<Arc<dyn Dataset>> {
+    let mut limits = Limits::default();
+    if let Some(pixels) = args.max_pixels {
+        limits.side = pixels;
+        limits.decoded_bytes = u64::from(pixels) * u64::from(pixels) * 4;
+    }
+    let options = Options {
+        split,
+        limit,
+        max_side: Some(side as u32),
+        skip_broken: args.skip_broken,
+        labels: args.labels.clone(),
+        limits,
+        ..Options::default()
+    };
+    let opened = open(path, &options)?;
+    report(path, &opened.report, opened.dataset.classes().len());
+    Ok(Arc::from(opened.dataset))
+}
+
+fn report(path: &Path, report: &Report, classes: usize) {
+    let labels = if classes == 0 { "no labels".to_owned() } else { format!("{classes} classes") };
+    eprintln!("{}: {} images, {labels}", path.display(), report.images);
+    if !report.not_images.is_empty() {
+        eprintln!("  {} files are not images and were passed over", report.not_images.len());
+    }
+    if report.over_limit > 0 {
+        eprintln!("  {} images over the limit a class were left out", report.over_limit);
+    }
+    if !report.skipped.is_empty() {
+        eprintln!("  {} broken images were left out:", report.skipped.len());
+        for (path, reason) in report.skipped.iter().take(10) {
+            eprintln!("    {}: {reason}", path.display());
+        }
+        if report.skipped.len() > 10 {
+            eprintln!("    and {} more", report.skipped.len() - 10);
+        }
+    }
+}

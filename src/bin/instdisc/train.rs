@@ -1,0 +1,317 @@
+//! `instdisc train`.
+
+use crate::show::{self, DataArgs};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use instdisc::data::{Dataset, Split};
+use instdisc::gpu::Gpu;
+use instdisc::nn::Stem;
+use instdisc::npid::{Loss, ZRule};
+use instdisc::optim::Schedule;
+use instdisc::train::{Choices, Config, Event, Outcome, Preset, Run, RunOptions};
+use instdisc::{Error, Result};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Learn features of a folder of images, without labels
+///
+/// DATA is a folder of images, read recursively, or a folder of CIFAR-10/100 binary files. Where there are folders, the first
+/// level is the label; labels never reach training, they only judge it. Ctrl-C writes a checkpoint and ends; --resume goes on.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of images, or of CIFAR binary files
+    data: PathBuf,
+    /// Folder of the run: config.json, metrics.jsonl, last.safetensors
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Labelled images to judge features with [default: some of DATA against the others; for CIFAR its test part]
+    #[arg(long, value_name = "DATA")]
+    test: Option<PathBuf>,
+    #[command(flatten)]
+    images: DataArgs,
+    /// resnet18, resnet34 or resnet50 [default: resnet18]
+    #[arg(long)]
+    arch: Option<String>,
+    /// Channels of the first stage [default: 64]
+    #[arg(long)]
+    width: Option<usize>,
+    /// What comes before the first block [default: auto: cifar up to size 64]
+    #[arg(long, value_enum, default_value = "auto")]
+    stem: StemArg,
+    /// Side of the network's input in pixels [default: 32, 64, 128 or 224, after the images]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Length of the embedding [default: 128]
+    #[arg(long)]
+    dim: Option<usize>,
+    /// Exact softmax over the bank, or noise-contrastive estimation [default: softmax up to 262,144 images]
+    #[arg(long, value_parser = ["softmax", "nce"])]
+    loss: Option<String>,
+    /// Rows of noise a sample, for --loss nce [default: 4096]
+    #[arg(long, value_name = "M")]
+    negatives: Option<usize>,
+    /// The constant Z of --loss nce: the first batch's estimate for good, or a moving average [default: ema]
+    #[arg(long, value_enum)]
+    z: Option<ZArg>,
+    /// Temperature [default: 0.1 up to size 64, else 0.07]
+    #[arg(long)]
+    tau: Option<f32>,
+    /// Weight of the OLD row when the bank is updated [default: 0.5]
+    #[arg(long)]
+    bank_keep: Option<f32>,
+    /// Weight of the proximal term [default: 0]
+    #[arg(long)]
+    prox: Option<f32>,
+    /// Images a step [default: 128 up to size 64, else 64]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Epochs of the schedule [default: 200]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// First learning rate [default: 0.03]
+    #[arg(long)]
+    lr: Option<f32>,
+    /// How it falls: by ten after 60 % and 80 % of the epochs, or along a cosine [default: step]
+    #[arg(long, value_enum)]
+    schedule: Option<ScheduleArg>,
+    /// Momentum [default: 0.9]
+    #[arg(long)]
+    momentum: Option<f32>,
+    /// Weight decay [default: 5e-4 up to size 64, else 1e-4]
+    #[arg(long)]
+    weight_decay: Option<f32>,
+    /// Seed of everything random [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Mirror half of the images [default: off; on with --preset paper-imagenet]
+    #[arg(long, value_enum)]
+    flip: Option<OnOff>,
+    /// Take only the first so many images of each class
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// The same for the test images
+    #[arg(long, value_name = "N")]
+    limit_test: Option<usize>,
+    /// Stop after this epoch of the schedule, to go on later with --resume
+    #[arg(long, value_name = "EPOCH")]
+    stop_after: Option<usize>,
+    /// Judge features by kNN after every so many epochs; 0 for never
+    #[arg(long, value_name = "EPOCHS", default_value_t = 1)]
+    eval_every: usize,
+    /// Part of the adapter's name, or its number in `instdisc adapters` [default: the best]
+    #[arg(long)]
+    adapter: Option<String>,
+    /// Go on with the run in --out, with the same options
+    #[arg(long)]
+    resume: bool,
+    /// The paper's values for what is left open
+    #[arg(long, value_enum)]
+    preset: Option<PresetArg>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum StemArg {
+    /// cifar up to size 64, imagenet above
+    Auto,
+    /// 3x3 at stride 1
+    Cifar,
+    /// 7x7 at stride 2 and a max-pool
+    Imagenet,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ZArg {
+    First,
+    Ema,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ScheduleArg {
+    Step,
+    Cosine,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PresetArg {
+    PaperCifar,
+    PaperImagenet,
+}
+
+impl Args {
+    fn choices(&self) -> Choices {
+        Choices {
+            arch: self.arch.clone(),
+            width: self.width,
+            stem: match self.stem {
+                StemArg::Auto => None,
+                StemArg::Cifar => Some(Stem::Cifar),
+                StemArg::Imagenet => Some(Stem::Imagenet),
+            },
+            size: self.size,
+            dim: self.dim,
+            loss: self.loss.clone(),
+            negatives: self.negatives,
+            z: self.z.map(|z| if matches!(z, ZArg::First) { ZRule::First } else { ZRule::Ema }),
+            tau: self.tau,
+            bank_keep: self.bank_keep,
+            prox: self.prox,
+            batch: self.batch,
+            epochs: self.epochs,
+            lr: self.lr,
+            schedule: self.schedule.map(|s| if matches!(s, ScheduleArg::Step) { Schedule::Step } else { Schedule::Cosine }),
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            seed: self.seed,
+            flip: self.flip.map(|f| f == OnOff::On),
+            preset: self.preset.map(|p| match p {
+                PresetArg::PaperCifar => Preset::PaperCifar,
+                PresetArg::PaperImagenet => Preset::PaperImagenet,
+            }),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let gpu = show::gpu(args.adapter.as_deref())?;
+    // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
+    let side = Config::decode_side(args.size.unwrap_or(224));
+    let dataset = show::images(&args.data, Split::Train, &args.images, args.limit, side)?;
+    let test = test_images(args, side)?;
+    let (config, notes) = args.choices().resolve(dataset.len(), median_side(&*dataset)?, names(&*dataset))?;
+    print(&config);
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let mut run = begin(args, &gpu, config, dataset)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    // A second Ctrl-C ends at once: the checkpoint on disk is whole in any case.
+    let handler = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step; Ctrl-C again to end at once");
+    });
+    handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
+    let options = RunOptions { test, eval_every: args.eval_every, stop_after: args.stop_after, stop, ..RunOptions::default() };
+    let mut progress = Progress::new(run.config(), args);
+    let outcome = run.train(&options, &mut |event| progress.show(event))?;
+    progress.bar.finish_and_clear();
+    match outcome {
+        Outcome::Stopped => eprintln!("stopped at step {}; the same command with --resume goes on", run.progress().step),
+        Outcome::Done => eprintln!(
+            "done: step {}; features with `instdisc embed {} DATA --out FILE.npy`",
+            run.progress().step,
+            args.out.display()
+        ),
+    }
+    Ok(())
+}
+
+fn begin(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Run> {
+    if !args.resume {
+        return Run::new(gpu, config, dataset, Some(&args.out));
+    }
+    let (run, note) = Run::resume(gpu, config, dataset, &args.out)?;
+    eprintln!("going on from step {}", run.progress().step);
+    note.iter().for_each(|note| eprintln!("note: {note}"));
+    Ok(run)
+}
+
+fn test_images(args: &Args, side: usize) -> Result<Option<Arc<dyn Dataset>>> {
+    let cifar = instdisc::data::CifarBinary::is_at(&args.data);
+    let path = args.test.as_ref().or(cifar.then_some(&args.data));
+    // A label file names the images trained on.
+    let plain = DataArgs { labels: None, skip_broken: args.images.skip_broken, max_pixels: args.images.max_pixels };
+    path.map(|path| show::images(path, Split::Test, &plain, args.limit_test, side)).transpose()
+}
+
+/// The median of the shorter sides of up to 101 images, evenly spread.
+fn median_side(dataset: &dyn Dataset) -> Result<usize> {
+    let count = dataset.len().clamp(1, 101);
+    let sides = (0..count).map(|i| dataset.image(i * dataset.len() / count).map(|image| image.width.min(image.height)));
+    let mut sides = sides.collect::<Result<Vec<_>>>()?;
+    sides.sort_unstable();
+    Ok(sides[count / 2] as usize)
+}
+
+fn names(dataset: &dyn Dataset) -> u32 {
+    (0..dataset.len()).fold(0, |sum, i| crc32c::crc32c_append(crc32c::crc32c_append(sum, dataset.name(i).as_bytes()), b"\n"))
+}
+
+fn print(config: &Config) {
+    let Config { net, method, augmentation, .. } = config;
+    let loss = match method.loss {
+        Loss::Softmax => "exact softmax".to_owned(),
+        Loss::Nce { negatives, z, .. } => format!("NCE, {negatives} negatives, Z {z:?}"),
+    };
+    eprintln!(
+        "network: {:?} {:?}, width {}, stem {:?}, side {}, {} numbers",
+        net.block, net.blocks, net.width, net.stem, augmentation.side, net.dim
+    );
+    eprintln!("loss: {loss}, tau {}, bank_keep {}, prox {}", method.tau, method.bank_keep, method.prox);
+    eprintln!(
+        "training: batch {}, {} epochs of {} steps, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
+        config.batch,
+        config.epochs,
+        config.steps_per_epoch(),
+        config.lr,
+        config.schedule,
+        config.momentum,
+        config.weight_decay,
+        config.seed,
+        if augmentation.flip > 0.0 { "on" } else { "off" }
+    );
+}
+
+/// A bar on a terminal, a line an epoch (and now and then a step) otherwise.
+struct Progress {
+    bar: ProgressBar,
+    steps: u64,
+    terminal: bool,
+    epochs: usize,
+}
+
+impl Progress {
+    fn new(config: &Config, args: &Args) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let steps = config.steps_per_epoch();
+        let bar = if terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Self { bar, steps, terminal, epochs: args.stop_after.unwrap_or(config.epochs).min(config.epochs) }
+    }
+
+    fn show(&mut self, event: Event) {
+        match event {
+            Event::Step { step, epoch, loss, lr, images_per_second } => {
+                let text = format!("loss {loss:.4} lr {lr:.5} {images_per_second:.1} images/s");
+                if self.terminal {
+                    self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
+                    self.bar.set_position((step - 1) % self.steps + 1);
+                    self.bar.set_message(text);
+                } else if step % 50 == 0 || step == 1 {
+                    eprintln!("step {step} epoch {epoch}/{} {text}", self.epochs);
+                }
+            }
+            Event::Epoch { epoch, loss, seconds, waited, evaluation } => {
+                let knn = evaluation.map_or(String::new(), |e| {
+                    format!(", kNN bank {:.1} % clean {:.1} % ({} images)", 100.0 * e.bank, 100.0 * e.clean, e.queries)
+                });
+                let line = format!(
+                    "epoch {epoch}/{}: loss {loss:.4}, {seconds:.1} s ({waited:.1} s waiting for images){knn}",
+                    self.epochs
+                );
+                if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+            }
+        }
+    }
+}

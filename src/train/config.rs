@@ -1,0 +1,225 @@
+//! What a run is: the user's choices, and the configuration that follows from them and from the images.
+
+use crate::error::{Error, Result};
+use crate::nn::{ResNetConfig, Stem};
+use crate::npid::{Loss, Method, ZRule};
+use crate::ops::Augmentation;
+use crate::optim::Schedule;
+use serde::{Deserialize, Serialize};
+
+/// A setting of the paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// CIFAR-10 as the authors' released code trains it: exact softmax, τ = 0.1, batch 128, weight decay 5e-4, 200 epochs.
+    PaperCifar,
+    /// ImageNet as in the paper: NCE with 4,096 negatives, frozen Z, τ = 0.07, batch 256, weight decay 1e-4, 200 epochs, flips.
+    PaperImagenet,
+}
+
+/// What a user asked for. `None` leaves the choice to [`Choices::resolve`].
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// `resnet18`, `resnet34` or `resnet50`.
+    pub arch: Option<String>,
+    /// Channels of the first stage.
+    pub width: Option<usize>,
+    /// What comes before the first block.
+    pub stem: Option<Stem>,
+    /// Side of the network's input, in pixels.
+    pub size: Option<usize>,
+    /// Length of the embedding.
+    pub dim: Option<usize>,
+    /// `softmax` or `nce`.
+    pub loss: Option<String>,
+    /// m, the rows of noise a sample.
+    pub negatives: Option<usize>,
+    /// How Z is found.
+    pub z: Option<ZRule>,
+    /// τ, the temperature.
+    pub tau: Option<f32>,
+    /// The weight of the OLD row when the bank is updated.
+    pub bank_keep: Option<f32>,
+    /// λ, the weight of the proximal term.
+    pub prox: Option<f32>,
+    /// Images a step.
+    pub batch: Option<usize>,
+    /// Epochs of the schedule.
+    pub epochs: Option<usize>,
+    /// The first learning rate.
+    pub lr: Option<f32>,
+    /// How it falls.
+    pub schedule: Option<Schedule>,
+    /// Momentum.
+    pub momentum: Option<f32>,
+    /// Weight decay.
+    pub weight_decay: Option<f32>,
+    /// The seed of everything random.
+    pub seed: Option<u64>,
+    /// Mirror half of the images.
+    pub flip: Option<bool>,
+    /// The paper's values for what is left open.
+    pub preset: Option<Preset>,
+}
+
+/// Everything that decides what a run computes. Stored in the run folder; a resumed run must have the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// How many images there are.
+    pub images: usize,
+    /// A checksum of the images' names in order.
+    pub names: u32,
+    /// The network.
+    pub net: ResNetConfig,
+    /// The loss and the bank.
+    pub method: Method,
+    /// The augmentation, with the input's side.
+    pub augmentation: Augmentation,
+    /// Images a step.
+    pub batch: usize,
+    /// Epochs of the schedule.
+    pub epochs: usize,
+    /// The first learning rate.
+    pub lr: f32,
+    /// How it falls.
+    pub schedule: Schedule,
+    /// Momentum.
+    pub momentum: f32,
+    /// Weight decay.
+    pub weight_decay: f32,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+/// Images up to which the exact softmax is the default: what one default binding of a bank of 128 columns holds.
+pub const SOFTMAX_IMAGES: usize = 262_144;
+/// Images below which a frozen Z is known not to train.
+const FROZEN_Z_IMAGES: usize = 50_000;
+
+/// The paper's value for a preset, ours without one.
+fn paper<T>(preset: Option<Preset>, cifar: T, imagenet: T, other: T) -> T {
+    match preset {
+        Some(Preset::PaperCifar) => cifar,
+        Some(Preset::PaperImagenet) => imagenet,
+        None => other,
+    }
+}
+
+impl Choices {
+    /// The configuration for `images` images whose shorter side is `side` in the middle (the median), with the names' checksum,
+    /// and what the user should know about it.
+    ///
+    /// What is open follows from the images: side 32 for images up to 48 pixels, else 64, 128 or 224; the CIFAR stem up to
+    /// side 64; exact softmax up to 262,144 images, NCE above; τ 0.1 up to side 64, else 0.07; Z as a moving average.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for what cannot be: unknown names, fewer than 2 images, a batch of 0, rates that are not positive.
+    pub fn resolve(&self, images: usize, side: usize, names: u32) -> Result<(Config, Vec<String>)> {
+        let preset = self.preset;
+        if images < 2 {
+            return Err(Error::value("train", "DATA", "at least 2 images, to tell apart", images));
+        }
+        let natural = [32, 64, 128].into_iter().find(|s| side <= s * 3 / 2).unwrap_or(224);
+        let size = self.size.unwrap_or(paper(preset, 32, 224, natural));
+        let small = size <= 64;
+        let stem = self.stem.unwrap_or(if small { Stem::Cifar } else { Stem::Imagenet });
+        let arch = self.arch.as_deref().unwrap_or(paper(preset, "resnet18", "resnet50", "resnet18"));
+        let named = ResNetConfig::named(arch, stem)?;
+        let net = ResNetConfig { width: self.width.unwrap_or(named.width), dim: self.dim.unwrap_or(named.dim), ..named };
+        let default_loss = if images <= SOFTMAX_IMAGES { "softmax" } else { "nce" };
+        let loss = match self.loss.as_deref().unwrap_or(paper(preset, "softmax", "nce", default_loss)) {
+            "softmax" => Loss::Softmax,
+            "nce" => {
+                let z = self.z.unwrap_or(paper(preset, ZRule::Ema, ZRule::First, ZRule::Ema));
+                // The released code draws the own row too; with few images that is most of the time.
+                Loss::Nce { negatives: self.negatives.unwrap_or(4096), z, exclude_own: preset.is_none() }
+            }
+            other => return Err(Error::value("train", "--loss", "softmax or nce", other)),
+        };
+        let tau = self.tau.unwrap_or(paper(preset, 0.1, 0.07, if small { 0.1 } else { 0.07 }));
+        let method = Method { loss, tau, bank_keep: self.bank_keep.unwrap_or(0.5), prox: self.prox.unwrap_or(0.0) };
+        let flip = self.flip.unwrap_or(paper(preset, false, true, false));
+        let mut augmentation = Augmentation { flip: if flip { 0.5 } else { 0.0 }, ..Augmentation::paper(size) };
+        if small {
+            // Means and deviations of CIFAR-10, which small pictures are nearer to.
+            augmentation.mean = [0.4914, 0.4822, 0.4465];
+            augmentation.deviation = [0.2023, 0.1994, 0.2010];
+        }
+        let wanted = self.batch.unwrap_or(paper(preset, 128, 256, if size > 64 { 64 } else { 128 }));
+        let config = Config {
+            images,
+            names,
+            net,
+            method,
+            augmentation,
+            batch: wanted.min(images),
+            epochs: self.epochs.unwrap_or(200),
+            lr: self.lr.unwrap_or(0.03),
+            schedule: self.schedule.unwrap_or(Schedule::Step),
+            momentum: self.momentum.unwrap_or(0.9),
+            weight_decay: self.weight_decay.unwrap_or(paper(preset, 5e-4, 1e-4, if small { 5e-4 } else { 1e-4 })),
+            seed: self.seed.unwrap_or(0),
+        };
+        config.check(wanted)?;
+        Ok((config.clone(), self.notes(&config, wanted)))
+    }
+
+    fn notes(&self, config: &Config, wanted: usize) -> Vec<String> {
+        let mut notes = Vec::new();
+        let n = config.images;
+        if config.batch < wanted {
+            notes.push(format!("there are only {n} images, so a batch of {wanted} becomes {n}"));
+        }
+        if let Loss::Nce { negatives, z, exclude_own } = config.method.loss {
+            if z == ZRule::First && n < FROZEN_Z_IMAGES {
+                notes.push(format!(
+                    "Z frozen at its first estimate is known not to train on few images (here {n}): the loss climbs; use --loss softmax, or --z ema"
+                ));
+            }
+            if exclude_own && negatives >= n {
+                notes.push(format!("{negatives} negatives are drawn from {n} images, so many repeat; --loss softmax compares with every image once"));
+            }
+        }
+        notes
+    }
+}
+
+impl Config {
+    fn check(&self, wanted: usize) -> Result<()> {
+        let positive = |name, value: f32| match value.is_finite() && value > 0.0 {
+            true => Ok(()),
+            false => Err(Error::value("train", name, "a finite number above 0", value)),
+        };
+        positive("--lr", self.lr)?;
+        positive("--tau", self.method.tau)?;
+        if self.method.tau < 0.01 {
+            return Err(Error::value("train", "--tau", "at least 0.01", self.method.tau));
+        }
+        if !(0.0..=1.0).contains(&self.method.bank_keep) {
+            return Err(Error::value("train", "--bank-keep", "between 0 and 1", self.method.bank_keep));
+        }
+        if !(self.method.prox.is_finite() && self.method.prox >= 0.0) {
+            return Err(Error::value("train", "--prox", "a finite number of at least 0", self.method.prox));
+        }
+        if wanted == 0 || self.epochs == 0 {
+            return Err(Error::value("train", "--batch, --epochs", "at least 1", format!("{wanted}, {}", self.epochs)));
+        }
+        let side = self.augmentation.side;
+        if !(8..=640).contains(&side) {
+            return Err(Error::value("train", "--size", "between 8 and 640", side));
+        }
+        if matches!(self.method.loss, Loss::Nce { negatives: 0, .. }) {
+            return Err(Error::value("train", "--negatives", "at least 1", 0));
+        }
+        Ok(())
+    }
+
+    /// Steps an epoch: the last partial batch is dropped.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.images / self.batch.max(1)).max(1) as u64
+    }
+
+    /// The side that images keep when they are decoded: enough for a crop of half the area at full resolution.
+    pub fn decode_side(size: usize) -> usize {
+        size * 3 / 2
+    }
+}

@@ -1,0 +1,432 @@
+//! A run: epochs of steps over a data set.
+
+use super::checkpoint::{self, Progress};
+use super::features::embed_some;
+use super::{Config, Folder, Images, StepOptions, TrainingStep};
+use crate::checkpoint::File;
+use crate::data::{Batch, Dataset, Loader, Sampler};
+use crate::error::{Error, Result};
+use crate::eval::{Layer, Matrix, accuracy, neighbours};
+use crate::gpu::{Gpu, Read};
+use crate::nn::ResNet;
+use crate::npid::{self, Loss};
+use crate::ops::Augmentation;
+use crate::optim::Sgd;
+use crate::tape::{Step, Store, StoreBuilder};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a run does besides what its [`Config`] says; none of it changes the weights.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// Images to judge features with, against those trained on; without, a part of those trained on against the others.
+    pub test: Option<Arc<dyn Dataset>>,
+    /// Judge after every so many epochs; 0 for never.
+    pub eval_every: usize,
+    /// Stop after this epoch of the schedule.
+    pub stop_after: Option<usize>,
+    /// Threads that decode images.
+    pub threads: usize,
+    /// Steps between lines of the log.
+    pub log_every: u64,
+    /// Raised from outside to stop after the current step.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { test: None, eval_every: 1, stop_after: None, threads: 2, log_every: 50, stop: Arc::default() }
+    }
+}
+
+/// Weighted-kNN accuracy at the end of an epoch, in [0, 1].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Against the rows of the bank.
+    pub bank: f64,
+    /// Against the images trained on, embedded again without augmentation.
+    pub clean: f64,
+    /// How many images were judged.
+    pub queries: usize,
+}
+
+/// What happens during a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// A step is done.
+    Step {
+        /// Its number over the whole run, from 1.
+        step: u64,
+        /// Its epoch, from 1.
+        epoch: usize,
+        /// The mean loss of its batch.
+        loss: f32,
+        /// Its learning rate.
+        lr: f32,
+        /// Images trained a second, lately.
+        images_per_second: f64,
+    },
+    /// An epoch is done.
+    Epoch {
+        /// Its number, from 1.
+        epoch: usize,
+        /// The mean loss of its steps.
+        loss: f64,
+        /// Seconds it took, judging included.
+        seconds: f64,
+        /// Seconds that training waited for images.
+        waited: f64,
+        /// What the features are worth, where images have labels.
+        evaluation: Option<Evaluation>,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs that were asked for are done.
+    Done,
+    /// It was stopped from outside; the checkpoint holds its state.
+    Stopped,
+}
+
+/// A step that was submitted and not yet looked at.
+struct Pending {
+    step: Step,
+    batch: Batch,
+    loss: Read,
+    guard: Option<Read>,
+}
+
+/// A training run: a network, its bank, and the images it tells apart.
+pub struct Run {
+    gpu: Gpu,
+    config: Config,
+    net: ResNet,
+    store: Store,
+    step: TrainingStep,
+    dataset: Arc<dyn Dataset>,
+    progress: Progress,
+    folder: Option<Folder>,
+    pending: VecDeque<Pending>,
+    words: usize,
+    /// Images a second over the steps since the last look, and when that was.
+    pace: (Instant, u64, f64),
+}
+
+/// Steps that may be under way before the oldest one's loss is read.
+const AHEAD: usize = 2;
+
+impl Run {
+    /// Begin a run. With `folder` it must not exist or be empty.
+    ///
+    /// # Errors
+    /// [`Error::Data`], [`Error::Io`] for the folder; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::Value`].
+    pub fn new(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: Option<&Path>) -> Result<Self> {
+        let mut run = Self::prepare(gpu, config, dataset)?;
+        run.folder = folder.map(|path| Folder::create(path, &run.config)).transpose()?;
+        Ok(run)
+    }
+
+    /// Go on with the run in `folder` from its checkpoint, which must have been made with the same `config`.
+    ///
+    /// On the same adapter and driver the run ends with the same bits as if it had not stopped; otherwise the returned
+    /// note says so.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a missing, damaged or foreign checkpoint; [`Error::Limit`], [`Error::OutOfMemory`].
+    pub fn resume(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: &Path) -> Result<(Self, Option<String>)> {
+        let path = Folder::checkpoint(folder);
+        if !path.is_file() {
+            return Err(Error::data(
+                folder,
+                "has no checkpoint `last.safetensors` to resume from; leave --resume out to begin a run",
+            ));
+        }
+        let file = File::load(&path)?;
+        let (stored, progress, adapter) = checkpoint::describe(&path, &file)?;
+        if let Some(difference) = difference(&stored, &config)? {
+            let reason =
+                format!("was made with another configuration ({difference}); repeat the run's options, or begin a new one");
+            return Err(Error::Checkpoint { path, offset: 0, reason });
+        }
+        let mut run = Self::prepare(gpu, config, dataset)?;
+        checkpoint::restore(&path, &file, &mut run.store)?;
+        run.progress = progress;
+        run.folder = Some(Folder::reopen(folder, progress.step)?);
+        let here = format!("{}, {}", gpu.facts().name, gpu.facts().driver);
+        let note = (adapter != here)
+            .then(|| format!("the run began on {adapter} and goes on on {here}: results will differ in the last bits"));
+        Ok((run, note))
+    }
+
+    fn prepare(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Self> {
+        if dataset.len() != config.images {
+            return Err(Error::value("run", "dataset", format!("{} images", config.images), dataset.len()));
+        }
+        let net = ResNet::new(config.net.clone())?;
+        let mut builder = StoreBuilder::default();
+        net.declare(&mut builder, config.seed)?;
+        config.method.declare(&mut builder, config.images, config.net.dim, config.seed)?;
+        let store = builder.build(gpu)?;
+        let words = (config.batch * dataset.image(0)?.rgb.len().div_ceil(4)).next_power_of_two();
+        let step = Self::compile(gpu, &config, &net, &store, words)?;
+        let pace = (Instant::now(), 0, 0.0);
+        let (progress, pending) = (Progress::default(), VecDeque::new());
+        Ok(Self { gpu: gpu.clone(), config, net, store, step, dataset, progress, folder: None, pending, words, pace })
+    }
+
+    fn compile(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, words: usize) -> Result<TrainingStep> {
+        let options = StepOptions {
+            batch: config.batch,
+            images: Images::Augmented { settings: config.augmentation, words },
+            method: config.method,
+            sgd: Sgd { momentum: config.momentum, weight_decay: config.weight_decay },
+            given_negatives: false,
+        };
+        TrainingStep::new(gpu, net, store, options)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The network.
+    pub fn net(&self) -> &ResNet {
+        &self.net
+    }
+
+    /// Weights, running statistics, bank and Z.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the run stands.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Dispatches of a step.
+    pub fn dispatches(&mut self) -> usize {
+        self.step.program().dispatches().len()
+    }
+
+    /// Train until the schedule's end, `stop_after`, or a stop from outside.
+    ///
+    /// With a folder, a checkpoint is written after every epoch and at a stop.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an image that cannot be read; [`Error::NotFinite`] with tensor and step where the numbers
+    /// break (weights, bank and checkpoint keep the state before that step); [`Error::DeviceLost`]; [`Error::Io`].
+    pub fn train(&mut self, options: &RunOptions, on: &mut dyn FnMut(Event)) -> Result<Outcome> {
+        let epochs = options.stop_after.unwrap_or(self.config.epochs).min(self.config.epochs);
+        let per_epoch = self.config.steps_per_epoch();
+        let end = per_epoch * epochs as u64;
+        let sampler = Sampler::new(self.config.images, self.config.batch, self.config.seed)?;
+        let mut loader = Loader::new(self.dataset.clone(), sampler, self.progress.step..end, options.threads)?;
+        let mut started = Instant::now();
+        let mut waited = 0.0;
+        self.pace = (Instant::now(), 0, 0.0);
+        while self.progress.step < end {
+            let next = self.progress.step + self.pending.len() as u64;
+            let boundary = next == end || (next > self.progress.step && next.is_multiple_of(per_epoch));
+            if boundary || self.pending.len() > AHEAD {
+                self.finish_oldest(options, on)?;
+                if !self.pending.is_empty() || !self.progress.step.is_multiple_of(per_epoch) {
+                    continue;
+                }
+                let epoch = (self.progress.step / per_epoch) as usize;
+                let loss = std::mem::take(&mut self.progress.loss_sum) / per_epoch as f64;
+                let judge = options.eval_every > 0 && epoch.is_multiple_of(options.eval_every);
+                let evaluation = if judge { self.evaluate(options)? } else { None };
+                let seconds = std::mem::replace(&mut started, Instant::now()).elapsed().as_secs_f64();
+                let idle = loader.waited().as_secs_f64() - std::mem::replace(&mut waited, loader.waited().as_secs_f64());
+                self.log(&json!({
+                    "step": self.progress.step, "epoch": epoch, "loss": loss, "lr": self.rate(epoch - 1), "seconds": seconds,
+                    "waited": idle, "images_per_second": self.pace.2, "knn": evaluation,
+                }))?;
+                self.save()?;
+                on(Event::Epoch { epoch, loss, seconds, waited: idle, evaluation });
+                self.pace.0 = Instant::now();
+                continue;
+            }
+            if options.stop.load(Ordering::SeqCst) {
+                while !self.pending.is_empty() {
+                    self.finish_oldest(options, on)?;
+                }
+                self.save()?;
+                return Ok(Outcome::Stopped);
+            }
+            let Some(batch) = loader.next() else { break };
+            self.submit(next, batch?)?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn rate(&self, epoch: usize) -> f32 {
+        self.config.schedule.rate(self.config.lr, epoch, self.config.epochs)
+    }
+
+    /// Submit step `number` on `batch`.
+    fn submit(&mut self, number: u64, batch: Batch) -> Result<()> {
+        if batch.pixels.len() > self.words {
+            // A larger image than any before: the step with more room. Its state lives in the store.
+            self.words = batch.pixels.len().next_power_of_two();
+            self.step = Self::compile(&self.gpu, &self.config, &self.net, &self.store, self.words)?;
+        }
+        let epoch = (number / self.config.steps_per_epoch()) as usize;
+        let step = Step { number: number as u32, seed: self.config.seed, lr: self.rate(epoch) };
+        self.step.write_batch(&batch)?;
+        if number == 0 && matches!(self.config.method.loss, Loss::Nce { .. }) {
+            self.step.find_z(step)?;
+        }
+        self.step.run(step)?;
+        let loss = self.step.loss();
+        let program = self.step.program();
+        let (loss, guard) = (program.read_later(loss)?, program.read_guard()?);
+        self.pending.push_back(Pending { step, batch, loss, guard });
+        Ok(())
+    }
+
+    /// Look at the oldest step under way: its loss, and whether its numbers are finite.
+    fn finish_oldest(&mut self, options: &RunOptions, on: &mut dyn FnMut(Event)) -> Result<()> {
+        let Some(oldest) = self.pending.pop_front() else { return Ok(()) };
+        let loss = oldest.loss.wait()?.first().map_or(f32::NAN, |w| f32::from_bits(*w));
+        let flag = oldest.guard.map(Read::wait).transpose()?.and_then(|words| words.first().copied()).unwrap_or(0);
+        if flag != 0 {
+            // The flag is up since this step, so nothing has changed since: the same batch gives the same bits.
+            self.pending.clear();
+            self.step.write_batch(&oldest.batch)?;
+            self.step.program().set_step(oldest.step)?;
+            let number = u64::from(oldest.step.number);
+            self.step.program().find_non_finite(number)?;
+            return Err(Error::NotFinite { tensor: "loss".into(), index: 0, step: number });
+        }
+        self.progress.step += 1;
+        self.progress.loss_sum += f64::from(loss);
+        self.pace.1 += 1;
+        let seconds = self.pace.0.elapsed().as_secs_f64();
+        if seconds > 0.5 || self.pace.2 == 0.0 {
+            self.pace = (Instant::now(), 0, self.pace.1 as f64 * self.config.batch as f64 / seconds.max(1e-9));
+        }
+        let (step, images_per_second) = (self.progress.step, self.pace.2);
+        let epoch = ((step - 1) / self.config.steps_per_epoch()) as usize;
+        if options.log_every > 0 && step % options.log_every == 0 {
+            let lr = oldest.step.lr;
+            self.log(&json!({ "step": step, "loss": loss, "lr": lr, "images_per_second": images_per_second }))?;
+        }
+        on(Event::Step { step, epoch: epoch + 1, loss, lr: oldest.step.lr, images_per_second });
+        Ok(())
+    }
+
+    fn log(&mut self, line: &serde_json::Value) -> Result<()> {
+        self.folder.as_mut().map_or(Ok(()), |folder| folder.log(line))
+    }
+
+    /// Write the checkpoint, where the run has a folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::DeviceLost`].
+    pub fn save(&mut self) -> Result<()> {
+        let Some(folder) = self.folder.as_mut() else { return Ok(()) };
+        folder.save(&checkpoint::capture(&self.store, &self.config, self.progress, self.gpu.facts())?)
+    }
+
+    /// The state as a checkpoint file in memory.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn capture(&self) -> Result<File> {
+        checkpoint::capture(&self.store, &self.config, self.progress, self.gpu.facts())
+    }
+
+    /// The mean loss of `steps` batches, without any update.
+    ///
+    /// # Errors
+    /// Those of [`train`](Self::train).
+    pub fn loss_without_update(&mut self, steps: u64) -> Result<f64> {
+        let mut sampler = Sampler::new(self.config.images, self.config.batch, self.config.seed)?;
+        let mut sum = 0.0;
+        for number in 0..steps {
+            let batch = Batch::gather(&*self.dataset, &sampler.indices(number))?;
+            let step = Step { number: number as u32, seed: self.config.seed, lr: 0.0 };
+            self.step.write_batch(&batch)?;
+            if number == 0 && matches!(self.config.method.loss, Loss::Nce { .. }) {
+                self.step.find_z(step)?;
+            }
+            self.step.run_forward(step)?;
+            let loss = self.step.loss();
+            sum += f64::from(self.step.program().read(loss)?.first().copied().unwrap_or(f32::NAN));
+        }
+        Ok(sum / steps.max(1) as f64)
+    }
+
+    /// Weighted kNN on the bank and on clean features. `None` where images have no labels.
+    ///
+    /// With test images these are the queries; without, some of the images trained on are, each without itself.
+    ///
+    /// # Errors
+    /// Those of [`embed`](super::embed) and [`neighbours`].
+    pub fn evaluate(&self, options: &RunOptions) -> Result<Option<Evaluation>> {
+        const OWN_QUERIES: usize = 1_000;
+        const K: usize = 200;
+        let train = &*self.dataset;
+        let judged = options.test.as_deref().unwrap_or(train);
+        if train.classes().is_empty() || judged.classes().is_empty() {
+            return Ok(None);
+        }
+        let own = options.test.is_none();
+        let count = if own { judged.len().min(OWN_QUERIES) } else { judged.len() };
+        let chosen: Vec<u32> = (0..count).map(|i| (i * judged.len() / count) as u32).collect();
+        let plain = Augmentation { plain: true, ..self.config.augmentation };
+        let vectors = |set: &dyn Dataset, indices: &[u32]| {
+            embed_some(&self.gpu, &self.net, &self.store, plain, set, indices, self.config.batch, Layer::Embedding)
+        };
+        let everything: Vec<u32> = (0..train.len() as u32).collect();
+        let clean = vectors(train, &everything)?;
+        let queries = if own {
+            Matrix::new(clean.cols, chosen.iter().flat_map(|i| clean.row(*i as usize).to_vec()).collect())?
+        } else {
+            vectors(judged, &chosen)?
+        };
+        let bank = Matrix::new(self.config.net.dim, self.store.read_state(npid::BANK)?)?;
+        // A class is the same where its name is: the two sets may number them differently.
+        let number_of = |name: &String| train.classes().iter().position(|n| n == name).map(|i| i as u32);
+        let known: Vec<Option<u32>> = judged.classes().iter().map(number_of).collect();
+        let truth: Vec<Option<u32>> = chosen
+            .iter()
+            .map(|i| judged.label(*i as usize).map(|c| known.get(c as usize).copied().flatten().unwrap_or(u32::MAX)))
+            .collect();
+        let score = |rows: &Matrix| -> Result<_> {
+            let mut found = neighbours(&self.gpu, rows, &queries, K + usize::from(own))?;
+            if own {
+                for (found, i) in found.iter_mut().zip(&chosen) {
+                    found.retain(|n| n.row != *i);
+                    found.truncate(K);
+                }
+            }
+            accuracy(&found, &truth, |row| train.label(row as usize), self.config.method.tau)
+        };
+        let (bank, clean) = (score(&bank)?, score(&clean)?);
+        Ok((clean.queries > 0).then_some(Evaluation { bank: bank.top1, clean: clean.top1, queries: clean.queries }))
+    }
+}
+
+/// The first setting in which two configurations differ, in words.
+fn difference(stored: &Config, asked: &Config) -> Result<Option<String>> {
+    if stored == asked {
+        return Ok(None);
+    }
+    let fault = |e: serde_json::Error| Error::value("run", "config", "serialisable", e);
+    let (stored, asked) = (serde_json::to_value(stored).map_err(fault)?, serde_json::to_value(asked).map_err(fault)?);
+    let fields = stored.as_object().into_iter().flatten();
+    let differs = fields.filter(|(key, value)| asked.get(key.as_str()) != Some(*value));
+    let words = differs.map(|(key, value)| format!("`{key}` was {value} and is now {}", asked[key.as_str()]));
+    Ok(Some(words.collect::<Vec<_>>().join("; ")))
+}
