@@ -6,7 +6,7 @@ use instdisc::train::bench::{Options, Prepared, cases};
 use std::time::Duration;
 
 /// Measure the cases called `name` (or with such a beginning) whose shape holds `shape`. Prints adapter and driver first.
-pub fn measure(criterion: &mut Criterion, name: &str, shape: &str) {
+pub(crate) fn measure(criterion: &mut Criterion, name: &str, shape: &str) {
     if let Err(error) = try_measure(criterion, name, shape) {
         eprintln!("error: {error}");
         std::process::exit(1);

@@ -20,7 +20,7 @@ pub fn add(tape: &mut Tape, a: Tensor, b: Tensor) -> Result<Tensor> {
     }
     let y = tape.output("add", a.shape().dims(), a.layout())?;
     let forward = Launch::new(&SHADER, "forward").param("words", words).bind("a", a).bind("b", b).bind("y", y);
-    tape.launch(forward.groups(words.div_ceil(1024)).work(Work::new(words, 3 * words)))?;
+    tape.launch(forward.groups(words.div_ceil(256)).work(Work::new(words, 3 * words)))?;
     tape.differentiable(y, &[a, b], move |tape, dy| {
         pass_on(tape, a, dy)?;
         // The gradient of the sum has no other use: one of the two may have it as it is.
@@ -33,5 +33,5 @@ fn pass_on(tape: &mut Tape, x: Tensor, dy: Tensor) -> Result<()> {
     let Some(dx) = tape.gradient(x)? else { return Ok(()) };
     let words = x.words();
     let backward = Launch::new(&SHADER, "backward").on("ACCUMULATE", dx.accumulate).param("words", words);
-    tape.launch(backward.bind("dy", dy).bind("dx", dx.tensor).groups(words.div_ceil(1024)).work(Work::new(0, 2 * words)))
+    tape.launch(backward.bind("dy", dy).bind("dx", dx.tensor).groups(words.div_ceil(256)).work(Work::new(0, 2 * words)))
 }

@@ -28,12 +28,12 @@ pub fn relu(tape: &mut Tape, x: Tensor) -> Result<Tensor> {
     let words = super::vectors("relu", "x", x)?;
     let y = tape.output("relu", x.shape().dims(), x.layout())?;
     let forward = Launch::new(&SHADER, "forward").param("words", words).bind("x", x).bind("y_out", y);
-    tape.launch(forward.groups(words.div_ceil(1024)).work(Work::new(words, 2 * words)))?;
+    tape.launch(forward.groups(words.div_ceil(256)).work(Work::new(words, 2 * words)))?;
     tape.differentiable(y, &[x], move |tape, dy| {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
         let backward = Launch::new(&SHADER, "backward").on("ACCUMULATE", dx.accumulate).param("words", words);
         let backward = backward.bind("y", y).bind("dy", dy).bind("dx", dx.tensor);
-        tape.launch(backward.groups(words.div_ceil(1024)).work(Work::new(words, 3 * words)))
+        tape.launch(backward.groups(words.div_ceil(256)).work(Work::new(words, 3 * words)))
     });
     Ok(y)
 }
