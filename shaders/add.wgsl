@@ -3,7 +3,7 @@
 //   forward   y = a + b
 //   backward  da = dy, db = dy   (added under ACCUMULATE)
 // Shapes:   all [words], four at a time.
-// Dispatch: one workgroup for 256 words, folded.
+// Dispatch: one workgroup for 1,024 words, folded.
 // Order:    none.
 // Safety:   i < words / 4, the length of every buffer in vec4.
 // Source:   elementwise.
@@ -21,26 +21,26 @@ override ACCUMULATE: bool = false;
 @group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn forward(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = folded(group, groups) * 64u + lane;
+    let i = folded(group, groups) * 256u + lane;
     if i >= params.words / 4u {
         return;
     }
     y[i] = a[i] + b[i];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn backward(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = folded(group, groups) * 64u + lane;
+    let i = folded(group, groups) * 256u + lane;
     if i >= params.words / 4u {
         return;
     }

@@ -3,11 +3,13 @@
 //   update    bank[own[b]] = r / |r|   with r = keep bank[own[b]] + (1 - keep) f[b]; nothing while flag is up
 // Shapes:   bank [n, dim4] and f [b, dim4] in vec4; own [b].
 // Dispatch: a lane a sample, 64 a workgroup, folded.
-// Order:    where a row occurs twice, the first sample's lane applies all of them in the order of the batch.
+// Order:    where a row occurs twice, the first sample's lane applies all of them in the order of the batch. The host splits
+//           a large batch in dispatches of samples first .. first + batch, in order, to bound a lane's rounds.
 // Safety:   own rows are clamped to n - 1; no two lanes write one row.
 // Source:   Wu et al. 2018, section 3.1, with the released code's moving average (bank_keep weighs the OLD row).
 
 struct Params {
+    first: u32,
     batch: u32,
     n: u32,
     dim4: u32,
@@ -30,17 +32,18 @@ fn update(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = folded(group, groups) * 64u + lane;
-    if first >= params.batch || flag[0] != 0u {
+    let end = params.first + params.batch;
+    let first = params.first + folded(group, groups) * 64u + lane;
+    if first >= end || flag[0] != 0u {
         return;
     }
     let row = row_of(first);
-    for (var b = 0u; b < first; b++) {
+    for (var b = params.first; b < first; b++) {
         if row_of(b) == row {
             return;
         }
     }
-    for (var b = first; b < params.batch; b++) {
+    for (var b = first; b < end; b++) {
         if row_of(b) != row {
             continue;
         }

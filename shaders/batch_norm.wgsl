@@ -6,7 +6,7 @@
 //   apply           y = (x - mean) inv gamma + beta
 //   running         running = (1 - momentum) running + momentum batch, the variance unbiased; nothing while flag is up
 //   backward_partial  of a chunk of rows: sum dy, sum dy xhat,   with xhat = (x - mean) inv
-//   backward_merge  dbeta = sum dy, dgamma = sum dy xhat (added under ACCUMULATE); sums[2, c]
+//   backward_merge  dbeta = sum dy, dgamma = sum dy xhat (each added under its ACCUMULATE_); sums[2, c]
 //   backward_apply  dx = gamma inv (dy - sums[0] / rows - xhat sums[1] / rows)   (added under ACCUMULATE); with
 //                   FROZEN statistics dx = gamma inv dy
 // Shapes:   x, y, dy, dx [rows, c4] in vec4 of channels; stats [3, c4]: mean, inv, var; gamma, beta, … [c4];
@@ -27,6 +27,8 @@ struct Params {
 }
 
 override ACCUMULATE: bool = false;
+override ACCUMULATE_GAMMA: bool = false;
+override ACCUMULATE_BETA: bool = false;
 override FROZEN: bool = false;
 
 @group(0) @binding(0) var<storage, read> params: Params;
@@ -193,8 +195,10 @@ fn backward_merge(
     }
     sums_out[c] = sum;
     sums_out[params.c4 + c] = along;
-    if ACCUMULATE {
+    if ACCUMULATE_BETA {
         sum += dbeta[c];
+    }
+    if ACCUMULATE_GAMMA {
         along += dgamma[c];
     }
     dbeta[c] = sum;

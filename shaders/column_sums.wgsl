@@ -1,15 +1,16 @@
 // needs: lib/grid.wgsl
 // column_sums: the sum of every column of a matrix; the gradient of a bias.
-//   sum       y[c] = sum_r x[r,c]   (added to y under ACCUMULATE)
-// Shapes:   x [rows, cols4] and y [cols4] in vec4.
-// Dispatch: a lane a vec4 of columns, 64 a workgroup, folded.
-// Order:    rows rising.
-// Safety:   c < cols4 is compared first, r < rows by the loop's bound.
+//   sum       y[k,c] = sum of x[r,c] over the rows of chunk k   (added to y under ACCUMULATE); once more for the chunks' sums
+// Shapes:   x [rows, cols4] and y [up(rows, chunk_rows), cols4] in vec4.
+// Dispatch: a lane a vec4 of columns of a chunk, 64 a workgroup, folded.
+// Order:    rows of a chunk rising; chunks rising.
+// Safety:   the chunk's first row is compared with rows first, r < rows by the loop's bound.
 // Source:   the chain rule for y = x w + b.
 
 struct Params {
     rows: u32,
     cols4: u32,
+    chunk_rows: u32,
 }
 
 override ACCUMULATE: bool = false;
@@ -24,16 +25,17 @@ fn sum(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let c = folded(group, groups) * 64u + lane;
-    if c >= params.cols4 {
+    let i = folded(group, groups) * 64u + lane;
+    let first = i / params.cols4 * params.chunk_rows;
+    if i >= params.cols4 && first >= params.rows { // the first chunk is summed even where there are no rows
         return;
     }
     var total = vec4<f32>(0.0);
-    for (var r = 0u; r < params.rows; r++) {
-        total += x[r * params.cols4 + c];
+    for (var r = first; r < min(first + params.chunk_rows, params.rows); r++) {
+        total += x[r * params.cols4 + i % params.cols4];
     }
     if ACCUMULATE {
-        total += y[c];
+        total += y[i];
     }
-    y[c] = total;
+    y[i] = total;
 }

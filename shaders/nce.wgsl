@@ -5,7 +5,7 @@
 //   merge     sums the lanes' parts; also ln sum of exp s over the positive and the negatives
 //   estimate  ln of the batch's Z = n mean exp s; kept the first time, later mixed: Z = keep Z + (1 - keep) batch's
 // Shapes:   f, slope [b, DIM]; bank [n, DIM]; own [b]; rows [b, m]; z [4]: ln Z, 1 once it is set, 0, 0;
-//           parts [b, LANES, DIM]; heads [b, LANES, 4]: loss, max of s, sum of exp(s - max), 0; loss, spread [b] padded.
+//           parts [b, LANES, DIM + 4]: the lane's slope, then its loss, max of s, sum of exp(s - max), 0; loss, spread [b] padded.
 // Dispatch: gather: a workgroup a sample; merge: a lane for a vec4 of a sample, 64 a workgroup, samples padded to 4;
 //           estimate: one workgroup.
 // Order:    a lane takes negatives lane, lane + LANES, … ; lane 0 begins with the positive; merge adds lanes rising.
@@ -28,15 +28,13 @@ struct Params {
 @group(0) @binding(4) var<storage, read> rows: array<u32>;
 @group(0) @binding(5) var<storage, read> z: array<f32>;
 @group(0) @binding(6) var<storage, read_write> parts_out: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> heads_out: array<vec4<f32>>;
-@group(0) @binding(8) var<storage, read> parts: array<vec4<f32>>;
-@group(0) @binding(9) var<storage, read> heads: array<vec4<f32>>;
-@group(0) @binding(10) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(11) var<storage, read_write> slope: array<vec4<f32>>;
-@group(0) @binding(12) var<storage, read_write> spread_out: array<f32>;
-@group(0) @binding(13) var<storage, read> spread: array<f32>;
-@group(0) @binding(14) var<storage, read_write> z_out: array<f32>;
-@group(0) @binding(15) var<storage, read> flag: array<u32>;
+@group(0) @binding(7) var<storage, read> parts: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> loss: array<f32>;
+@group(0) @binding(9) var<storage, read_write> slope: array<vec4<f32>>;
+@group(0) @binding(10) var<storage, read_write> spread_out: array<f32>;
+@group(0) @binding(11) var<storage, read> spread: array<f32>;
+@group(0) @binding(12) var<storage, read_write> z_out: array<f32>;
+@group(0) @binding(13) var<storage, read> flag: array<u32>;
 
 // tune
 const DIM4 = 32u; // DIM / 4
@@ -56,10 +54,16 @@ fn gather(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let b = folded(group, groups);
-    if b >= params.batch {
+    let size = params;
+    if b >= size.batch {
         return;
     }
-    let shift = z[0] + params.log_noise;
+    let shift = z[0] + size.log_noise;
+    let self_row = own[b];
+    var own_f: array<vec4<f32>, DIM4>;
+    for (var d = 0u; d < DIM4; d++) {
+        own_f[d] = f[b * DIM4 + d];
+    }
     var sum = array<vec4<f32>, DIM4>();
     var total = 0.0;
     var top = -1e30;
@@ -67,18 +71,20 @@ fn gather(
     // Lane 0 takes the positive as an extra, first turn; the others begin with their first negative.
     var turn = lane;
     var positive = lane == 0u;
-    while positive || turn < params.negatives {
-        let row = min(select(rows[b * params.negatives + min(turn, params.negatives - 1u)], own[b], positive), params.n - 1u);
+    while positive || turn < size.negatives {
+        let row = min(select(rows[b * size.negatives + min(turn, size.negatives - 1u)], self_row, positive), size.n - 1u);
+        var held: array<vec4<f32>, DIM4>; // the row, gathered once
         var dots = vec4<f32>(0.0);
         for (var d = 0u; d < DIM4; d++) {
-            dots += bank[row * DIM4 + d] * f[b * DIM4 + d];
+            held[d] = bank[row * DIM4 + d];
+            dots += held[d] * own_f[d];
         }
-        let s = (dots.x + dots.y + dots.z + dots.w) * params.inv_tau;
+        let s = (dots.x + dots.y + dots.z + dots.w) * size.inv_tau;
         let a = select(s - shift, shift - s, positive);
         total += softplus(a);
         let weight = select(1.0, -1.0, positive) / (1.0 + exp(-a));
         for (var d = 0u; d < DIM4; d++) {
-            sum[d] += bank[row * DIM4 + d] * weight;
+            sum[d] += held[d] * weight;
         }
         let higher = max(top, s);
         mass = mass * exp(top - higher) + exp(s - higher);
@@ -87,9 +93,14 @@ fn gather(
         positive = false;
     }
     for (var d = 0u; d < DIM4; d++) {
-        parts_out[(b * LANES + lane) * DIM4 + d] = sum[d] * params.inv_tau;
+        parts_out[(b * LANES + lane) * (DIM4 + 1u) + d] = sum[d] * size.inv_tau;
     }
-    heads_out[b * LANES + lane] = vec4<f32>(total, top, mass, 0.0);
+    parts_out[(b * LANES + lane) * (DIM4 + 1u) + DIM4] = vec4<f32>(total, top, mass, 0.0);
+}
+
+// Loss, max of s and sum of exp(s - max) of lane k.
+fn head(b: u32, k: u32) -> vec4<f32> {
+    return parts[(b * LANES + k) * (DIM4 + 1u) + DIM4];
 }
 
 @compute @workgroup_size(64)
@@ -110,7 +121,7 @@ fn merge(
     }
     var sum = vec4<f32>(0.0);
     for (var k = 0u; k < LANES; k++) {
-        sum += parts[(b * LANES + k) * DIM4 + d];
+        sum += parts[(b * LANES + k) * (DIM4 + 1u) + d];
     }
     slope[i] = sum;
     if d > 0u {
@@ -119,12 +130,12 @@ fn merge(
     var total = 0.0;
     var top = -1e30;
     for (var k = 0u; k < LANES; k++) {
-        total += heads[b * LANES + k].x;
-        top = max(top, heads[b * LANES + k].y);
+        total += head(b, k).x;
+        top = max(top, head(b, k).y);
     }
     var mass = 0.0;
     for (var k = 0u; k < LANES; k++) {
-        mass += heads[b * LANES + k].z * exp(heads[b * LANES + k].y - top);
+        mass += head(b, k).z * exp(head(b, k).y - top);
     }
     loss[b] = total;
     spread_out[b] = top + log(mass);
@@ -144,9 +155,15 @@ fn estimate() {
         mass += exp(spread[b] - top);
     }
     let now = top + log(mass) - log(f32(params.batch) * f32(params.negatives + 1u)) + log(f32(params.n));
-    // ln(keep Z + (1 - keep) now), from the larger of the two.
-    let high = max(z_out[0], now);
-    let mixed = high + log(params.keep * exp(z_out[0] - high) + (1.0 - params.keep) * exp(now - high));
-    z_out[0] = select(now, mixed, z_out[1] != 0.0);
+    // ln(keep Z + (1 - keep) now), from the larger of the two weighed ones, whose exponential is 1: no sum vanishes.
+    var next = now;
+    if z_out[1] != 0.0 && params.keep >= 1.0 {
+        next = z_out[0];
+    } else if z_out[1] != 0.0 && params.keep > 0.0 {
+        let kept = z_out[0] + log(params.keep);
+        let moved = now + log(1.0 - params.keep);
+        next = max(kept, moved) + log(1.0 + exp(-abs(kept - moved)));
+    }
+    z_out[0] = next;
     z_out[1] = 1.0;
 }

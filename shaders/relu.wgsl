@@ -3,7 +3,7 @@
 //   forward   y = x where x > 0 or x is NaN, else 0
 //   backward  dx = dy where y is not 0, else 0   (added to dx under ACCUMULATE)
 // Shapes:   all [words], four at a time; padding is zero and stays zero.
-// Dispatch: one workgroup for 256 words, folded.
+// Dispatch: one workgroup for 1,024 words, folded.
 // Order:    none.
 // Safety:   i < words / 4, the length of every buffer in vec4.
 // Source:   elementwise; tested on bits since max(NaN, 0) may be 0.
@@ -21,13 +21,13 @@ override ACCUMULATE: bool = false;
 @group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn forward(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = folded(group, groups) * 64u + lane;
+    let i = folded(group, groups) * 256u + lane;
     if i >= params.words / 4u {
         return;
     }
@@ -37,13 +37,13 @@ fn forward(
     y_out[i] = bitcast<vec4<f32>>(select(bits, vec4<u32>(0u), negative));
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn backward(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = folded(group, groups) * 64u + lane;
+    let i = folded(group, groups) * 256u + lane;
     if i >= params.words / 4u {
         return;
     }

@@ -23,7 +23,7 @@ impl Matrix {
     /// # Errors
     /// [`Error::Shape`] where `values` does not come out even, or `cols` is 0.
     pub fn new(cols: usize, values: Vec<f32>) -> Result<Self> {
-        if cols == 0 || values.len() % cols != 0 {
+        if cols == 0 || !values.len().is_multiple_of(cols) {
             return Err(Error::shape("matrix", "values", format!("rows of {cols}"), format!("{} numbers", values.len())));
         }
         Ok(Self { cols, values })

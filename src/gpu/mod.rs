@@ -8,6 +8,7 @@ mod adapter;
 mod buffer;
 mod dispatch;
 mod kernel;
+mod peak;
 mod shader;
 mod timing;
 mod trusted;
@@ -16,6 +17,7 @@ pub use adapter::{AdapterFacts, OpenOptions, adapters};
 pub use buffer::{Buffer, Read};
 pub use dispatch::{Batch, Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
+pub use peak::{Peak, PeakMeter};
 pub use shader::{Binding, EntryPoint, Field, Scalar, Shader, library};
 
 use crate::error::{Error, Result};

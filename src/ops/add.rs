@@ -1,7 +1,7 @@
-use super::expect;
-use crate::error::Result;
+use super::vectors;
+use crate::error::{Error, Result};
 use crate::gpu::{Shader, Work};
-use crate::tape::{Element, Launch, Tape, Tensor};
+use crate::tape::{Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "add.wgsl", text: include_str!("../../shaders/add.wgsl") };
 
@@ -10,14 +10,17 @@ pub(super) static SHADER: Shader = Shader { file: "add.wgsl", text: include_str!
 /// **Shapes**: `a` and `b` the same; the result too.
 ///
 /// # Errors
-/// [`Error::Shape`](crate::Error::Shape) where they differ; those of [`Tape::launch`].
+/// [`Error::Shape`] where they differ; those of [`Tape::launch`].
 pub fn add(tape: &mut Tape, a: Tensor, b: Tensor) -> Result<Tensor> {
-    expect("add", "b", b, a.shape().dims(), Element::F32)?;
-    expect("add", "a", a, b.shape().dims(), Element::F32)?;
-    let words = a.words();
+    let words = vectors("add", "a", a)?;
+    vectors("add", "b", b)?;
+    if a.shape() != b.shape() || a.layout() != b.layout() {
+        let of = |x: Tensor| format!("{} in {:?}", x.shape(), x.layout());
+        return Err(Error::shape("add", "b", of(a), of(b)));
+    }
     let y = tape.output("add", a.shape().dims(), a.layout())?;
     let forward = Launch::new(&SHADER, "forward").param("words", words).bind("a", a).bind("b", b).bind("y", y);
-    tape.launch(forward.groups(words.div_ceil(256)).work(Work::new(words, 3 * words)))?;
+    tape.launch(forward.groups(words.div_ceil(1024)).work(Work::new(words, 3 * words)))?;
     tape.differentiable(y, &[a, b], move |tape, dy| {
         pass_on(tape, a, dy)?;
         // The gradient of the sum has no other use: one of the two may have it as it is.
@@ -30,5 +33,5 @@ fn pass_on(tape: &mut Tape, x: Tensor, dy: Tensor) -> Result<()> {
     let Some(dx) = tape.gradient(x)? else { return Ok(()) };
     let words = x.words();
     let backward = Launch::new(&SHADER, "backward").on("ACCUMULATE", dx.accumulate).param("words", words);
-    tape.launch(backward.bind("dy", dy).bind("dx", dx.tensor).groups(words.div_ceil(256)).work(Work::new(0, 2 * words)))
+    tape.launch(backward.bind("dy", dy).bind("dx", dx.tensor).groups(words.div_ceil(1024)).work(Work::new(0, 2 * words)))
 }

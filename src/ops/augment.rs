@@ -51,11 +51,11 @@ impl Augmentation {
     }
 
     fn check(&self) -> Result<()> {
-        let finite = self.jitter.iter().chain(&self.mean).chain(&[self.hue, self.grey, self.flip]).all(|v| v.is_finite());
+        let colours = self.jitter.iter().chain(&self.mean).chain(&[self.hue, self.grey, self.flip]).all(|v| v.is_finite());
         let area = 0.0 < self.area[0] && self.area[0] <= self.area[1] && self.area[1] <= 1.0;
         let deviation = self.deviation.iter().all(|d| d.is_finite() && *d > 0.0);
-        if self.side == 0 || self.side > 640 || !(self.aspect.is_finite() && self.aspect >= 1.0) || !finite || !area || !deviation
-        {
+        let shape = (1..=640).contains(&self.side) && self.aspect.is_finite() && self.aspect >= 1.0;
+        if !(shape && colours && area && deviation) {
             let expected = "a side of 1 to 640, an area within (0, 1], an aspect of at least 1, deviations above 0, all finite";
             return Err(Error::value("augment", "settings", expected, format!("{self:?}")));
         }

@@ -42,12 +42,7 @@ pub fn global_avg_pool(tape: &mut Tape, x: Tensor) -> Result<Tensor> {
 }
 
 fn pool(tape: &mut Tape, x: Tensor, y: Tensor, out: [usize; 2], window: [usize; 2], stride: usize) -> Result<Tensor> {
-    let rounds = window[0] * (window[1] + 1);
-    if rounds > super::MAX_ROUNDS {
-        let (asked, allowed) = (rounds as u64, super::MAX_ROUNDS as u64);
-        let advice = "pool in two steps, or use a smaller image";
-        return Err(Error::Limit { what: "avg_pool (pixels of a window)".into(), asked, allowed, advice });
-    }
+    super::within_rounds("avg_pool", window[0] * (window[1] + 1))?;
     let [n, c, h, w] = images("avg_pool", "x", x)?;
     let sizes = move |l: Launch| {
         let l = l.param("n", n).param("h", h).param("w", w).param("c4", padded(c) / 4).param("oh", out[0]).param("ow", out[1]);

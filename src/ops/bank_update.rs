@@ -28,8 +28,15 @@ pub fn bank_update(tape: &mut Tape, bank: Tensor, f: Tensor, own: Tensor, keep: 
         return Err(Error::shape("bank_update", "bank", "at least one row", bank.shape()));
     }
     let flag = tape.guard()?;
-    let launch =
-        Launch::new(&SHADER, "update").param("batch", batch).param("n", n).param("dim4", padded(dim) / 4).param("keep", keep);
-    let launch = launch.bind("f", f).bind("own", own).bind("flag", flag).bind("bank", bank);
-    tape.launch(launch.groups(batch.div_ceil(64)).work(Work::new(6 * f.words(), 3 * f.words())))
+    // Where every sample has the same row, one lane does them all: two loops over the columns each.
+    let most = (super::MAX_ROUNDS / (2 * (padded(dim) / 4) + 2)).max(1);
+    for first in (0..batch).step_by(most) {
+        let part = most.min(batch - first);
+        let launch = Launch::new(&SHADER, "update").param("first", first).param("batch", part).param("n", n);
+        let launch = launch.param("dim4", padded(dim) / 4).param("keep", keep);
+        let launch = launch.bind("f", f).bind("own", own).bind("flag", flag).bind("bank", bank);
+        let words = part * padded(dim);
+        tape.launch(launch.groups(part.div_ceil(64)).work(Work::new(6 * words, 3 * words)))?;
+    }
+    Ok(())
 }

@@ -124,10 +124,8 @@ fn backward(
     tape.launch(partial.groups(sizes.groups(sizes.chunks)).work(Work::new(5 * words, 2 * words)))?;
     let (dgamma, on_gamma) = target(tape, gamma, sizes.c)?;
     let (dbeta, on_beta) = target(tape, beta, sizes.c)?;
-    if on_gamma != on_beta {
-        return Err(Error::value("batch_norm", "gamma, beta", "used the same number of times", "used differently"));
-    }
-    let merge = sizes.launch("backward_merge", 0.0).on("ACCUMULATE", on_gamma).bind("parts", parts).bind("sums_out", sums);
+    let merge = sizes.launch("backward_merge", 0.0).on("ACCUMULATE_GAMMA", on_gamma).on("ACCUMULATE_BETA", on_beta);
+    let merge = merge.bind("parts", parts).bind("sums_out", sums);
     let merge = merge.bind("dgamma", dgamma).bind("dbeta", dbeta).groups(sizes.groups(1));
     tape.launch(merge.work(Work::new(parts.words(), parts.words())))?;
     let Some(dx) = tape.gradient(x)? else { return Ok(()) };

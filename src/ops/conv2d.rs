@@ -73,7 +73,7 @@ impl Sizes {
 
     /// Whether every group's channels stand on whole vec4, so that the fast kernels apply.
     fn aligned(self) -> bool {
-        self.conv.groups == 1 || (self.ci % 4 == 0 && (self.co / self.conv.groups) % 4 == 0)
+        self.conv.groups == 1 || (self.ci.is_multiple_of(4) && (self.co / self.conv.groups).is_multiple_of(4))
     }
 
     /// Input and output channels of a group in vec4.
@@ -113,7 +113,9 @@ impl Sizes {
     }
 
     fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
-        let (_, co4) = self.vectors();
+        let (ci4, co4) = self.vectors();
+        let depth = if self.aligned() { ci4 } else { self.ci };
+        super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2))?;
         let pixels = self.n * self.oh * self.ow;
         let (launch, tiles) = if self.aligned() {
             let tile = tile(co4);
@@ -126,7 +128,9 @@ impl Sizes {
 
     fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
-        let (ci4, _) = self.vectors();
+        let (ci4, co4) = self.vectors();
+        let depth = if self.aligned() { co4 } else { self.co / self.conv.groups };
+        super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2))?;
         let stride = self.conv.stride;
         let (launch, tiles) = if self.aligned() {
             let pixels = self.n * self.h.div_ceil(stride) * self.w.div_ceil(stride);

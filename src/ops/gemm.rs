@@ -50,6 +50,7 @@ impl Sizes {
 
     /// Record y = x · w (+ bias), w as `[k][n]`.
     pub(super) fn forward(self, tape: &mut Tape, x: Tensor, w: Tensor, bias: Option<Tensor>, y: Tensor) -> Result<()> {
+        super::within_rounds("linear", self.k.div_ceil(4))?;
         let launch = self.launch("nn", self.n, 1).param("has_bias", bias.is_some());
         let launch = launch.bind("x", x).bind("w", w).bind("bias", bias.unwrap_or(w)).bind("y", y);
         tape.launch(launch.groups(Self::groups(self.m, self.n, 1)))
@@ -63,6 +64,7 @@ impl Sizes {
 
     /// Record y `[m, k]` = x `[m, n]` · wᵀ, w as `[k][n]`.
     fn transposed(self, tape: &mut Tape, x: Tensor, w: Tensor, y: Tensor, accumulate: bool) -> Result<()> {
+        super::within_rounds("gemm", self.n.div_ceil(4))?;
         let launch = self.launch("nt", self.k, 1).on("ACCUMULATE", accumulate);
         let launch = launch.bind("x", x).bind("w", w).bind("y", y);
         tape.launch(launch.param("has_bias", 0u32).groups(Self::groups(self.m, self.k, 1)))

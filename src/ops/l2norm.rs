@@ -19,6 +19,7 @@ pub fn l2norm(tape: &mut Tape, x: Tensor, eps: f32) -> Result<Tensor> {
     positive("l2norm", "eps", eps)?;
     let words = x.words();
     let cols = words.checked_div(rows).unwrap_or(0);
+    super::within_rounds("l2norm", 2 * cols.div_ceil(64))?;
     let y = tape.output("l2norm", x.shape().dims(), Layout::Rows)?;
     let len = tape.output("length", &[rows], Layout::Rows)?;
     let sizes = move |l: Launch| l.param("rows", rows).param("cols", cols).param("eps", eps);

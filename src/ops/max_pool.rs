@@ -16,17 +16,14 @@ pub(super) static SHADER: Shader = Shader { file: "max_pool.wgsl", text: include
 /// [`Error::Shape`] for no images; those of [`Tape::launch`].
 pub fn max_pool(tape: &mut Tape, x: Tensor, size: usize, stride: usize, pad: usize) -> Result<Tensor> {
     let [n, c, h, w] = images("max_pool", "x", x)?;
-    if size == 0 || size > h.min(w) + 2 * pad || h * w == 0 {
-        return Err(Error::value("max_pool", "size", format!("between 1 and {}", h.min(w) + 2 * pad), size));
-    }
     if stride == 0 || pad > size / 2 {
-        return Err(Error::value(
-            "max_pool",
-            "stride, pad",
-            "a stride of at least 1, at most half the window",
-            format!("{stride}, {pad}"),
-        ));
+        let expected = "a stride of at least 1, a padding of at most half the window";
+        return Err(Error::value("max_pool", "stride, pad", expected, format!("{stride}, {pad}")));
     }
+    if size == 0 || size - 2 * pad > h.min(w) || h * w == 0 {
+        return Err(Error::value("max_pool", "size", format!("between 1 and {} and the padding", h.min(w)), size));
+    }
+    super::within_rounds("max_pool", size.saturating_mul(size.saturating_add(1)))?;
     let (oh, ow) = ((h + 2 * pad - size) / stride + 1, (w + 2 * pad - size) / stride + 1);
     let y = tape.output("max_pool", &[n, c, oh, ow], Layout::Rows)?;
     let chosen = tape.output_u32("chosen", &[n * oh * ow * padded(c)])?;

@@ -20,6 +20,7 @@ pub fn mean(tape: &mut Tape, x: Tensor) -> Result<Tensor> {
         [_, c, _, _] | [_, c] | [c] => (crate::shape::padded(c), c),
         _ => return Err(Error::shape("mean", "x", "one, two or four dimensions", x.shape())),
     };
+    super::within_rounds("mean", words.div_ceil(256))?;
     let y = tape.output("mean", &[1], Layout::Rows)?;
     let sizes = move |l: Launch| l.param("words", words).param("row", row).param("cols", cols).param("count", count as f32);
     let forward = sizes(Launch::new(&SHADER, "forward")).bind("x", x).bind("y", y);

@@ -25,6 +25,8 @@ mod sgd;
 mod softmax;
 
 pub use add::add;
+#[cfg(feature = "selftest")]
+pub(crate) use augment::augment_drawn;
 pub use augment::{Augmentation, augment};
 pub use avg_pool::{avg_pool, global_avg_pool};
 pub use bank_update::bank_update;
@@ -85,6 +87,34 @@ pub static OPS: &[Op] = &[
 /// total, without a word (measured on 22.3.6), so each op splits its loops to stay below this, and the tests go above.
 const MAX_ROUNDS: usize = 48_000;
 
+/// Refuse what would make one lane loop more often than drivers let it.
+fn within_rounds(what: &str, rounds: usize) -> Result<()> {
+    if rounds <= MAX_ROUNDS {
+        return Ok(());
+    }
+    let (asked, allowed) = (rounds as u64, MAX_ROUNDS as u64);
+    Err(Error::Limit {
+        what: format!("{what} (rounds of a loop)"),
+        asked,
+        allowed,
+        advice: "use a smaller size, or do it in two steps",
+    })
+}
+
+/// The words of a tensor that is handled four at a time, whatever its shape.
+fn vectors(op: &'static str, arg: &'static str, x: Tensor) -> Result<usize> {
+    let words = x.words();
+    if x.element() == Element::F32 && words % 4 == 0 {
+        return Ok(words);
+    }
+    Err(Error::shape(
+        op,
+        arg,
+        "floats, padded to a multiple of four",
+        format!("{} ({:?} in {:?})", x.shape(), x.element(), x.layout()),
+    ))
+}
+
 /// The four sizes of a tensor of images: n, c, h, w.
 fn images(op: &'static str, arg: &'static str, x: Tensor) -> Result<[usize; 4]> {
     match (x.shape().dims(), x.layout(), x.element()) {
@@ -101,12 +131,14 @@ fn matrix(op: &'static str, arg: &'static str, x: Tensor) -> Result<[usize; 2]> 
     }
 }
 
-/// Refuse `x` unless it has this shape and element type.
+/// Refuse `x` unless it has this shape and element type; floats stand in rows.
 fn expect(op: &'static str, arg: &'static str, x: Tensor, dims: &[usize], element: Element) -> Result<()> {
-    if x.shape().dims() == dims && x.element() == element {
+    let layout = if element == Element::F32 { Layout::Rows } else { Layout::Plain };
+    if x.shape().dims() == dims && x.element() == element && x.layout() == layout {
         return Ok(());
     }
-    Err(Error::shape(op, arg, format!("{dims:?} of {element:?}"), format!("{} of {:?}", x.shape(), x.element())))
+    let got = format!("{} of {:?} in {:?}", x.shape(), x.element(), x.layout());
+    Err(Error::shape(op, arg, format!("{dims:?} of {element:?} in {layout:?}"), got))
 }
 
 /// Refuse a number that is not finite and above zero.

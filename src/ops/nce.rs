@@ -58,14 +58,11 @@ pub fn nce(tape: &mut Tape, f: Tensor, bank: Tensor, own: Tensor, rows: Tensor, 
     let loss = tape.output("nce", &[batch], Layout::Rows)?;
     let spread = tape.output("spread", &[batch], Layout::Rows)?;
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
-    let parts = tape.output("parts", &[batch * lanes, dim], Layout::Rows)?;
-    let heads = tape.output("heads", &[batch * lanes, 4], Layout::Rows)?;
+    let parts = tape.output("parts", &[batch * lanes, 4 * dim4 + 4], Layout::Rows)?;
     let gather = params(Launch::new(&SHADER, "gather")).bind("f", f).bind("bank", bank).bind("own", own).bind("rows", rows);
     let words = batch * (m + 1) * dim4 * 4;
-    tape.launch(
-        gather.bind("z", z).bind("parts_out", parts).bind("heads_out", heads).groups(batch).work(Work::new(4 * words, words)),
-    )?;
-    let merge = params(Launch::new(&SHADER, "merge")).bind("parts", parts).bind("heads", heads);
+    tape.launch(gather.bind("z", z).bind("parts_out", parts).groups(batch).work(Work::new(4 * words, words)))?;
+    let merge = params(Launch::new(&SHADER, "merge")).bind("parts", parts);
     let merge = merge.bind("loss", loss).bind("slope", slope).bind("spread_out", spread);
     tape.launch(merge.groups((padded(batch) * dim4).div_ceil(64)).work(Work::new(parts.words(), parts.words())))?;
     tape.differentiable(loss, &[f], move |tape, dl| scale_rows(tape, slope, dl, f));
@@ -86,6 +83,7 @@ pub fn nce_estimate(tape: &mut Tape, spread: Tensor, z: Tensor, m: usize, n: usi
     if !(0.0..=1.0).contains(&keep) {
         return Err(Error::value("nce_estimate", "keep", "between 0 and 1", keep));
     }
+    super::within_rounds("nce_estimate", 2 * batch)?;
     let flag = tape.guard()?;
     let launch = Launch::new(&SHADER, "estimate").param("batch", batch).param("n", n).param("negatives", m);
     let launch = launch.param("inv_tau", 0.0f32).param("log_noise", 0.0f32).param("keep", keep);

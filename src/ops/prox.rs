@@ -23,6 +23,7 @@ pub fn prox(tape: &mut Tape, f: Tensor, bank: Tensor, own: Tensor) -> Result<Ten
     }
     let dim4 = padded(dim) / 4;
     let params = move |l: Launch| l.param("batch", batch).param("n", n).param("dim4", dim4);
+    super::within_rounds("prox", dim4)?;
     let loss = tape.output("prox", &[batch], Layout::Rows)?;
     let forward = params(Launch::new(&SHADER, "forward")).bind("f", f).bind("bank", bank).bind("own", own).bind("loss", loss);
     tape.launch(forward.groups(padded(batch).div_ceil(64)).work(Work::new(3 * f.words(), 2 * f.words())))?;

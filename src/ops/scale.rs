@@ -1,18 +1,18 @@
-use super::expect;
+use super::vectors;
 use crate::error::{Error, Result};
 use crate::gpu::{Shader, Work};
-use crate::tape::{Element, Launch, Tape, Tensor};
+use crate::tape::{Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "scale.wgsl", text: include_str!("../../shaders/scale.wgsl") };
 
 /// `x` times the number `by`.
 ///
-/// **Shapes**: `x` any; the result has the same.
+/// **Shapes**: `x` any in rows or as a weight; the result has the same.
 ///
 /// # Errors
-/// [`Error::Value`] for a `by` that is not finite; those of [`Tape::launch`].
+/// [`Error::Shape`] for integers, or words that are no multiple of four; [`Error::Value`] for a `by` that is not finite; those of [`Tape::launch`].
 pub fn scale(tape: &mut Tape, x: Tensor, by: f32) -> Result<Tensor> {
-    expect("scale", "x", x, x.shape().dims(), Element::F32)?;
+    vectors("scale", "x", x)?;
     if !by.is_finite() {
         return Err(Error::value("scale", "by", "finite", by));
     }

@@ -442,9 +442,10 @@ impl Tape {
     /// Let `grad`, which nobody needs any more, be the gradient of `x`. `false` where `x` has one already, so that
     /// it must be added to.
     pub fn give_gradient(&mut self, x: Tensor, grad: Tensor) -> bool {
+        let planned = matches!(self.infos[grad.id].place, Place::Planned);
         let info = &mut self.infos[x.id];
-        if info.grad.is_some() || info.tensor.layout != grad.layout {
-            return false;
+        if !planned || info.grad.is_some() || info.tensor.layout != grad.layout {
+            return false; // memory that the host fills must keep what it holds
         }
         info.grad = Some(grad);
         info.grad_written = true;

@@ -238,15 +238,15 @@ impl Run {
         self.pace = (Instant::now(), 0, 0.0);
         while self.progress.step < end {
             let next = self.progress.step + self.pending.len() as u64;
-            let boundary = next == end || (next > self.progress.step && next % per_epoch == 0);
+            let boundary = next == end || (next > self.progress.step && next.is_multiple_of(per_epoch));
             if boundary || self.pending.len() > AHEAD {
                 self.finish_oldest(options, on)?;
-                if !self.pending.is_empty() || self.progress.step % per_epoch != 0 {
+                if !self.pending.is_empty() || !self.progress.step.is_multiple_of(per_epoch) {
                     continue;
                 }
                 let epoch = (self.progress.step / per_epoch) as usize;
                 let loss = std::mem::take(&mut self.progress.loss_sum) / per_epoch as f64;
-                let judge = options.eval_every > 0 && epoch % options.eval_every == 0;
+                let judge = options.eval_every > 0 && epoch.is_multiple_of(options.eval_every);
                 let evaluation = if judge { self.evaluate(options)? } else { None };
                 let seconds = std::mem::replace(&mut started, Instant::now()).elapsed().as_secs_f64();
                 let idle = loader.waited().as_secs_f64() - std::mem::replace(&mut waited, loader.waited().as_secs_f64());

@@ -1,0 +1,14 @@
+//! The ops, on any adapter: every case of the table, and what must be refused.
+#![cfg(feature = "selftest")]
+#![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
+
+mod table;
+
+use instdisc::gpu::Gpu;
+use std::sync::OnceLock;
+
+/// One device for all tests, so that each pipeline is made once.
+fn gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| Gpu::open(&Default::default()).expect("an adapter"))
+}
