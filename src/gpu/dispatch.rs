@@ -32,6 +32,14 @@ pub struct Bound {
     pub words: usize,
 }
 
+impl Bound {
+    /// Whether the two have a word in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let before = |a: &Self, b: &Self| a.offset + a.words <= b.offset;
+        self.buffer.same(&other.buffer) && !before(self, other) && !before(other, self)
+    }
+}
+
 /// One kernel with its buffers, parameters and grid.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
