@@ -48,6 +48,7 @@ fn vectors_names_and_json_can_be_read_by_programs() {
     let words = done(&["knn", &out, "--train", &data, "--test", &data, "-k", "1"]);
     assert!(words.out.contains("top-1 100.00 %"), "{}", words.out);
     refused(&["knn", &out, "--train", &data, "--test", &data, "-k", "0"], &["-k", "at least 1"]);
+    refused(&["knn", &out, "--train", &data, "--test", &data, "--tau", "-1"], &["tau", "above 0"]);
     let flat = place.arg("data/a");
     refused(&["knn", &out, "--train", &data, "--test", &flat], &["data/a", "no labels", "--labels"]);
     assert!(checkpoint(&place.path("run")) == before, "looking at a run changed it");

@@ -50,7 +50,7 @@ fn a_device_lost_after_any_step_ends_the_run_and_a_resumed_one_has_the_same_bits
             drop(run);
             let file = File::load(Folder::checkpoint(folder.path())).unwrap();
             let at: u64 = file.metadata["step"].parse().unwrap();
-            assert!(at % 5 == 0 && at + 5 >= k && at <= stopped, "lost after step {k}, checkpoint of step {at}");
+            assert!(at.is_multiple_of(5) && at + 5 >= k && at <= stopped, "lost after step {k}, checkpoint of step {at}");
             go_on(&gpu, &config, folder.path(), &mut trail);
             assert!(trail == whole, "{name}: lost after step {k}");
             losses += 1;
@@ -60,6 +60,9 @@ fn a_device_lost_after_any_step_ends_the_run_and_a_resumed_one_has_the_same_bits
         "scorecard R17 R42 device lost after a step: {losses} places of 20-step runs, DeviceLost from the next call, checkpoint intact, resume bit-equal"
     );
 }
+
+/// Something that a step does on the device.
+type Call<'a> = &'a dyn Fn(&mut TrainingStep) -> instdisc::Result<()>;
 
 /// The calls of a step that submit something.
 const CALLS: usize = 9;
@@ -89,7 +92,7 @@ fn lose_before(place: usize, idle: bool) -> usize {
     let loss = step.loss();
     let now = Step { number: 0, seed: 1, lr: 0.03 };
     let pixels: Vec<f32> = (0..4 * 3 * 16 * 16).map(|i| (i as f32).sin()).collect();
-    let calls: [&dyn Fn(&mut TrainingStep) -> instdisc::Result<()>; CALLS] = [
+    let calls: [Call<'_>; CALLS] = [
         &|s| s.write_images(&pixels, &[0, 1, 2, 3]),
         &|s| s.program().set_step(now),
         &|s| s.program().run_segment("forward"),

@@ -121,7 +121,7 @@ fn a_killed_run_goes_on_to_the_same_bits() {
             process.wait().unwrap();
             let step = step_of(&run);
             // The child may have gone on before the signal came; the line of an epoch's last step comes before its checkpoint.
-            assert!(step % 5 == 0 && step + 5 >= k && step < 50, "killed after step {k}, checkpoint of step {step}");
+            assert!(step.is_multiple_of(5) && step + 5 >= k && step < 50, "killed after step {k}, checkpoint of step {step}");
             let mut trail = Trail::default();
             go_on(&gpu, &config, &run, &mut trail);
             trail.losses.clear();

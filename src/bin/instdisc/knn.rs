@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(short, default_value_t = 200)]
     k: usize,
     /// Temperature of a vote's weight
-    #[arg(long, default_value_t = 0.07)]
+    #[arg(long, default_value_t = 0.07, allow_negative_numbers = true)]
     tau: f32,
     /// One JSON object
     #[arg(long)]

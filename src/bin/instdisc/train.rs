@@ -56,13 +56,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     z: Option<ZArg>,
     /// Temperature [default: 0.1 up to size 64, else 0.07]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     tau: Option<f32>,
     /// Weight of the OLD row when the bank is updated [default: 0.5]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     bank_keep: Option<f32>,
     /// Weight of the proximal term [default: 0]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     prox: Option<f32>,
     /// Images a step [default: 128 up to size 64, else 64]
     #[arg(long)]
@@ -71,16 +71,16 @@ pub(crate) struct Args {
     #[arg(long)]
     epochs: Option<usize>,
     /// First learning rate [default: 0.03]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// How it falls: by ten after 60 % and 80 % of the epochs, or along a cosine [default: step]
     #[arg(long, value_enum)]
     schedule: Option<ScheduleArg>,
     /// Momentum [default: 0.9]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     momentum: Option<f32>,
     /// Weight decay [default: 5e-4 up to size 64, else 1e-4]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     weight_decay: Option<f32>,
     /// Seed of everything random [default: 0]
     #[arg(long)]
