@@ -138,7 +138,7 @@ fn largest_gap(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).fold(0.0, |worst, (a, b)| larger(worst, (f64::from(*a) - f64::from(*b)).abs()))
 }
 
-fn replay(path: &Path) -> Result<serde_json::Value> {
+pub(crate) fn replay(path: &Path) -> Result<serde_json::Value> {
     let trace = Trace::read(path)?;
     let gpu = Gpu::open(&Default::default())?;
     let net = ResNet::new(trace.config.clone())?;

@@ -5,7 +5,7 @@
 //   merge     sums the lanes' parts; also ln sum of exp s over the positive and the negatives
 //   estimate  ln of the batch's Z = n mean exp s; kept the first time, later mixed: Z = keep Z + (1 - keep) batch's
 // Shapes:   f, slope [b, DIM]; bank [n, DIM]; own [b]; rows [b, m]; z [4]: ln Z, 1 once it is set, 0, 0;
-//           parts [b, LANES, DIM + 4], the last four: loss, max of s, sum of exp(s - max), 0; loss, spread [b] padded.
+//           parts [b, LANES, DIM + 4]: the lane's slope, then its loss, max of s, sum of exp(s - max), 0; loss, spread [b] padded.
 // Dispatch: gather: a workgroup a sample; merge: a lane for a vec4 of a sample, 64 a workgroup, samples padded to 4;
 //           estimate: one workgroup.
 // Order:    a lane takes negatives lane, lane + LANES, … ; lane 0 begins with the positive; merge adds lanes rising.
@@ -47,11 +47,6 @@ fn softplus(a: f32) -> f32 {
     return max(a, 0.0) + select(log(1.0 + e), series, e < 0.01);
 }
 
-// Where the part of a sample's lane begins.
-fn part_of(b: u32, lane: u32) -> u32 {
-    return (b * LANES + lane) * (DIM4 + 1u);
-}
-
 @compute @workgroup_size(LANES)
 fn gather(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -59,10 +54,16 @@ fn gather(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let b = folded(group, groups);
-    if b >= params.batch {
+    let size = params;
+    if b >= size.batch {
         return;
     }
-    let shift = z[0] + params.log_noise;
+    let shift = z[0] + size.log_noise;
+    let self_row = own[b];
+    var own_f: array<vec4<f32>, DIM4>;
+    for (var d = 0u; d < DIM4; d++) {
+        own_f[d] = f[b * DIM4 + d];
+    }
     var sum = array<vec4<f32>, DIM4>();
     var total = 0.0;
     var top = -1e30;
@@ -70,18 +71,20 @@ fn gather(
     // Lane 0 takes the positive as an extra, first turn; the others begin with their first negative.
     var turn = lane;
     var positive = lane == 0u;
-    while positive || turn < params.negatives {
-        let row = min(select(rows[b * params.negatives + min(turn, params.negatives - 1u)], own[b], positive), params.n - 1u);
+    while positive || turn < size.negatives {
+        let row = min(select(rows[b * size.negatives + min(turn, size.negatives - 1u)], self_row, positive), size.n - 1u);
+        var held: array<vec4<f32>, DIM4>; // the row, gathered once
         var dots = vec4<f32>(0.0);
         for (var d = 0u; d < DIM4; d++) {
-            dots += bank[row * DIM4 + d] * f[b * DIM4 + d];
+            held[d] = bank[row * DIM4 + d];
+            dots += held[d] * own_f[d];
         }
-        let s = (dots.x + dots.y + dots.z + dots.w) * params.inv_tau;
+        let s = (dots.x + dots.y + dots.z + dots.w) * size.inv_tau;
         let a = select(s - shift, shift - s, positive);
         total += softplus(a);
         let weight = select(1.0, -1.0, positive) / (1.0 + exp(-a));
         for (var d = 0u; d < DIM4; d++) {
-            sum[d] += bank[row * DIM4 + d] * weight;
+            sum[d] += held[d] * weight;
         }
         let higher = max(top, s);
         mass = mass * exp(top - higher) + exp(s - higher);
@@ -89,11 +92,15 @@ fn gather(
         turn += select(LANES, 0u, positive);
         positive = false;
     }
-    let part = part_of(b, lane);
     for (var d = 0u; d < DIM4; d++) {
-        parts_out[part + d] = sum[d] * params.inv_tau;
+        parts_out[(b * LANES + lane) * (DIM4 + 1u) + d] = sum[d] * size.inv_tau;
     }
-    parts_out[part + DIM4] = vec4<f32>(total, top, mass, 0.0);
+    parts_out[(b * LANES + lane) * (DIM4 + 1u) + DIM4] = vec4<f32>(total, top, mass, 0.0);
+}
+
+// Loss, max of s and sum of exp(s - max) of lane k.
+fn head(b: u32, k: u32) -> vec4<f32> {
+    return parts[(b * LANES + k) * (DIM4 + 1u) + DIM4];
 }
 
 @compute @workgroup_size(64)
@@ -114,7 +121,7 @@ fn merge(
     }
     var sum = vec4<f32>(0.0);
     for (var k = 0u; k < LANES; k++) {
-        sum += parts[part_of(b, k) + d];
+        sum += parts[(b * LANES + k) * (DIM4 + 1u) + d];
     }
     slope[i] = sum;
     if d > 0u {
@@ -123,14 +130,12 @@ fn merge(
     var total = 0.0;
     var top = -1e30;
     for (var k = 0u; k < LANES; k++) {
-        let head = parts[part_of(b, k) + DIM4];
-        total += head.x;
-        top = max(top, head.y);
+        total += head(b, k).x;
+        top = max(top, head(b, k).y);
     }
     var mass = 0.0;
     for (var k = 0u; k < LANES; k++) {
-        let head = parts[part_of(b, k) + DIM4];
-        mass += head.z * exp(head.y - top);
+        mass += head(b, k).z * exp(head(b, k).y - top);
     }
     loss[b] = total;
     spread_out[b] = top + log(mass);

@@ -2,7 +2,7 @@
 // sgd: stochastic gradient descent with momentum and weight decay, over all parameters in one dispatch.
 //   update    v = momentum v + g + decay w;   w = w - lr v;   nothing while flag is up
 // Shapes:   w, v, g [words] in vec4.
-// Dispatch: a lane a vec4, 64 a workgroup, folded.
+// Dispatch: a lane a vec4, 256 a workgroup, folded.
 // Order:    none.
 // Safety:   i < words / 4, the length of all three in vec4.
 // Source:   Sutskever et al. 2013 in PyTorch's form: decay on every parameter, no dampening, no Nesterov step.
@@ -20,17 +20,22 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> v: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> w: array<vec4<f32>>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn update(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = folded(group, groups) * 64u + lane;
-    if i >= params.words / 4u || flag[0] != 0u {
+    let i = folded(group, groups) * 256u + lane;
+    // Read before the return, these are loaded once and not lane by lane.
+    let settings = params;
+    let rate = step.lr;
+    let up = flag[0];
+    if i >= settings.words / 4u || up != 0u {
         return;
     }
-    let velocity = params.momentum * v[i] + (g[i] + params.decay * w[i]);
+    let old = w[i];
+    let velocity = settings.momentum * v[i] + (g[i] + settings.decay * old);
     v[i] = velocity;
-    w[i] -= step.lr * velocity;
+    w[i] = old - rate * velocity;
 }

@@ -76,11 +76,12 @@ pub enum Error {
         /// The text that came back.
         text: String,
     },
-    /// A NaN or infinity reached the loss or a gradient. Weights and bank were left as they were.
+    /// A NaN or infinity reached the loss or a gradient, and weights and bank were left as they were; or one was about
+    /// to reach a checkpoint, and the old one was left.
     NotFinite {
         /// The tensor in which it was seen first.
         tensor: String,
-        /// The element, counted in the device's layout.
+        /// The element: counted in the device's layout, for a checkpoint in the user's.
         index: u64,
         /// The training step.
         step: u64,
@@ -164,7 +165,7 @@ impl std::fmt::Display for Error {
             }
             Self::NotFinite { tensor, index, step } => write!(
                 f,
-                "NaN or infinity in `{tensor}` (element {index}) at step {step}; weights and bank were left as before that step: lower the learning rate or raise tau"
+                "NaN or infinity in `{tensor}` (element {index}) at step {step}; it was kept out of the checkpoint: lower the learning rate or raise tau"
             ),
             Self::Data { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Checkpoint { path, offset, reason } => write!(f, "checkpoint {} (byte {offset}): {reason}", path.display()),

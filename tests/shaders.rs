@@ -2,12 +2,17 @@
 //! off, is valid for naga and can be said in SPIR-V, MSL and HLSL. No device is needed.
 #![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
 
-use instdisc::gpu::Shader;
+use instdisc::gpu::{PEAK_SHADER, Shader};
 use instdisc::ops::OPS;
 use naga::back::{hlsl, msl, pipeline_constants, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 type Tune = Vec<(&'static str, u32)>;
+
+/// Every shader: those of the ops, and the one that measures the adapter.
+fn shaders() -> impl Iterator<Item = &'static Shader> {
+    OPS.iter().map(|op| op.shader).chain([&PEAK_SHADER])
+}
 
 /// The tunables that ops set, beside those of the file.
 fn tunes(file: &str) -> Vec<Tune> {
@@ -63,16 +68,16 @@ fn translate(module: &naga::Module, entry: &str, constants: &naga::back::Pipelin
 #[test]
 fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
     let (mut points, mut variants, mut failed) = (0, 0, Vec::new());
-    for op in OPS {
-        for tune in tunes(op.shader.file) {
-            let source = op.shader.source(&tune).unwrap();
+    for shader in shaders() {
+        for tune in tunes(shader.file) {
+            let source = shader.source(&tune).unwrap();
             let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
             points += if tune.is_empty() { module.entry_points.len() } else { 0 };
             for constants in switches(&module) {
                 for entry in &module.entry_points {
                     variants += 1;
                     if let Err(text) = translate(&module, &entry.name, &constants) {
-                        failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", op.shader.file, entry.name));
+                        failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", shader.file, entry.name));
                     }
                 }
             }
@@ -85,10 +90,10 @@ fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
 #[test]
 fn layouts_and_budgets_hold_for_every_entry_point() {
     let (mut points, mut most) = (0, [0; 3]);
-    for op in OPS {
-        for tune in tunes(op.shader.file) {
-            for point in op.shader.reflect(&tune).unwrap() {
-                let name = format!("{}:{} {tune:?}", op.shader.file, point.name);
+    for shader in shaders() {
+        for tune in tunes(shader.file) {
+            for point in shader.reflect(&tune).unwrap() {
+                let name = format!("{}:{} {tune:?}", shader.file, point.name);
                 points += 1;
                 let invocations: u32 = point.workgroup.iter().product();
                 let buffers = point.bindings.len() as u32;
@@ -143,8 +148,8 @@ fn head_fault(shader: &Shader) -> Option<String> {
 
 #[test]
 fn every_head_is_complete() {
-    for op in OPS {
-        assert_eq!(head_fault(op.shader), None, "{}", op.shader.file);
+    for shader in shaders() {
+        assert_eq!(head_fault(shader), None, "{}", shader.file);
     }
-    println!("scorecard heads {} shaders", OPS.len());
+    println!("scorecard heads {} shaders", shaders().count());
 }

@@ -32,6 +32,14 @@ pub struct Bound {
     pub words: usize,
 }
 
+impl Bound {
+    /// Whether the two have a word in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let before = |a: &Self, b: &Self| a.offset + a.words <= b.offset;
+        self.buffer.same(&other.buffer) && !before(self, other) && !before(other, self)
+    }
+}
+
 /// One kernel with its buffers, parameters and grid.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -196,13 +204,17 @@ impl Batch {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Gpu`].
     pub fn submit(&self, gpu: &Gpu, range: Range<usize>, times: usize) -> Result<()> {
-        for _ in 0..times {
+        let mut left = times;
+        while left > 0 && !range.is_empty() {
             let mut rest = range.clone();
+            // Whole runs that fit go together: a submission costs more than a small kernel.
+            let together = left.min(self.runs_together(gpu, range.clone()));
+            left -= together;
             while !rest.is_empty() {
                 let end = self.under_watchdog(gpu, rest.clone());
                 let mut encoder = gpu.device().create_command_encoder(&Default::default());
                 let commands = gpu.scoped("encode", 0, || {
-                    self.encode(&mut encoder, rest.start..end);
+                    (0..together).for_each(|_| self.encode(&mut encoder, rest.start..end));
                     encoder.finish()
                 })?;
                 gpu.submit("step", commands)?;
@@ -212,22 +224,40 @@ impl Batch {
         Ok(())
     }
 
+    /// How many runs of the whole of `range` may share a submission.
+    fn runs_together(&self, gpu: &Gpu, range: Range<usize>) -> usize {
+        const MOST_DISPATCHES: usize = 1024;
+        let by_count = (MOST_DISPATCHES / range.len()).max(1);
+        let seconds: f64 = self.dispatches[range].iter().map(|d| seconds_at_most(d.work)).sum();
+        match gpu.facts().software {
+            true => by_count,
+            false => by_count.min((SUBMISSION_SECONDS / seconds.max(1e-9)) as usize).max(1),
+        }
+    }
+
     /// The end of the longest run from the start of `range` that a slow GPU does in a quarter of a second: Windows
     /// resets a device after two. Software adapters have no watchdog.
     fn under_watchdog(&self, gpu: &Gpu, range: Range<usize>) -> usize {
-        const SLOW_FLOPS: f64 = 1e11;
-        const SLOW_BYTES: f64 = 1e10;
         if gpu.facts().software {
             return range.end;
         }
         let mut seconds = 0.0;
         for i in range.clone() {
-            let work = self.dispatches[i].work;
-            seconds += work.flops / SLOW_FLOPS + work.bytes / SLOW_BYTES;
-            if seconds > 0.25 && i > range.start {
+            seconds += seconds_at_most(self.dispatches[i].work);
+            if seconds > SUBMISSION_SECONDS && i > range.start {
                 return i;
             }
         }
         range.end
     }
+}
+
+/// What a submission may take on a slow GPU.
+const SUBMISSION_SECONDS: f64 = 0.25;
+
+/// Seconds that a slow GPU takes for `work`.
+fn seconds_at_most(work: Work) -> f64 {
+    const SLOW_FLOPS: f64 = 1e11;
+    const SLOW_BYTES: f64 = 1e10;
+    work.flops / SLOW_FLOPS + work.bytes / SLOW_BYTES
 }

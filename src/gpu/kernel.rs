@@ -97,8 +97,6 @@ impl Gpu {
             });
             (pipeline, layout)
         })?;
-        // A driver that cannot compile a pipeline may lose the device without a word.
-        self.poll()?;
         Ok(Kernel { variant, point, pipeline, layout })
     }
 

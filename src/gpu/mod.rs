@@ -8,6 +8,7 @@ mod adapter;
 mod buffer;
 mod dispatch;
 mod kernel;
+mod peak;
 mod shader;
 mod timing;
 mod trusted;
@@ -16,6 +17,7 @@ pub use adapter::{AdapterFacts, OpenOptions, adapters};
 pub use buffer::{Buffer, Read};
 pub use dispatch::{Batch, Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
+pub use peak::{PEAK_SHADER, Peak, PeakMeter};
 pub use shader::{Binding, EntryPoint, Field, Scalar, Shader, library};
 
 use crate::error::{Error, Result};
@@ -182,7 +184,7 @@ impl Gpu {
         }
     }
 
-    /// Run `call` inside error scopes and turn what they catch into an [`Error`].
+    /// Run `call` inside error scopes, turn what they catch into an [`Error`], and look for a lost device.
     pub(crate) fn scoped<T>(&self, label: &str, bytes: u64, call: impl FnOnce() -> T) -> Result<T> {
         self.check()?;
         let device = &self.inner.device;
@@ -191,18 +193,22 @@ impl Gpu {
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let value = call();
         let caught = [validation.pop().wait(), memory.pop().wait(), internal.pop().wait()];
-        match caught.into_iter().flatten().next() {
-            None => Ok(value),
-            Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory { asked: bytes, held: self.bytes().0 }),
-            Some(other) => Err(Error::Gpu { label: label.to_owned(), text: other.to_string() }),
+        // A call on a lost device does nothing and raises no error: the loss is told to a callback alone, in a poll.
+        self.poll()?;
+        let Some(error) = caught.into_iter().flatten().next() else { return Ok(value) };
+        // It may be what a lost device left behind, and the loss is told only once the queue has run dry.
+        if let Err(lost @ Error::DeviceLost { .. }) = self.wait() {
+            return Err(lost);
         }
+        Err(match error {
+            wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { asked: bytes, held: self.bytes().0 },
+            other => Error::Gpu { label: label.to_owned(), text: other.to_string() },
+        })
     }
 
-    /// Hand a recorded batch to the queue and look for a lost device.
+    /// Hand a recorded batch to the queue.
     pub(crate) fn submit(&self, label: &str, commands: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex> {
-        let index = self.scoped(label, 0, || self.inner.queue.submit([commands]))?;
-        self.poll()?;
-        Ok(index)
+        self.scoped(label, 0, || self.inner.queue.submit([commands]))
     }
 
     /// Let callbacks run, without waiting.

@@ -42,6 +42,11 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
+    /// Side of the square result for square images of `side`; 0 where the window does not fit.
+    pub fn side(&self, side: usize) -> usize {
+        (side + 2 * self.pad).checked_sub(self.kernel).map_or(0, |free| free / self.stride.max(1) + 1)
+    }
+
     /// Declare the weight.
     ///
     /// # Errors

@@ -157,6 +157,24 @@ impl ResNet {
         self.fc.input
     }
 
+    /// Every convolution in order, with the side of the square images that reach it where the network sees images of `side`.
+    pub fn convolutions(&self, side: usize) -> Vec<(&Conv2d, usize)> {
+        let mut all = vec![(&self.conv1, side)];
+        let mut side = self.conv1.side(side);
+        if self.config.stem == Stem::Imagenet {
+            side = side.div_ceil(2);
+        }
+        for block in &self.blocks {
+            let first = side;
+            for (conv, _) in &block.body {
+                all.push((conv, side));
+                side = conv.side(side);
+            }
+            all.extend(block.shortcut.iter().map(|(conv, _)| (conv, first)));
+        }
+        all
+    }
+
     /// Declare all parameters and running statistics, with first weights by `seed`.
     ///
     /// # Errors

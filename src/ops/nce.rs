@@ -58,7 +58,7 @@ pub fn nce(tape: &mut Tape, f: Tensor, bank: Tensor, own: Tensor, rows: Tensor, 
     let loss = tape.output("nce", &[batch], Layout::Rows)?;
     let spread = tape.output("spread", &[batch], Layout::Rows)?;
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
-    let parts = tape.output("parts", &[batch * lanes, padded(dim) + 4], Layout::Rows)?;
+    let parts = tape.output("parts", &[batch * lanes, 4 * dim4 + 4], Layout::Rows)?;
     let gather = params(Launch::new(&SHADER, "gather")).bind("f", f).bind("bank", bank).bind("own", own).bind("rows", rows);
     let words = batch * (m + 1) * dim4 * 4;
     tape.launch(gather.bind("z", z).bind("parts_out", parts).groups(batch).work(Work::new(4 * words, words)))?;

@@ -36,7 +36,7 @@ pub fn sgd(tape: &mut Tape, store: &Store, settings: Sgd) -> Result<()> {
         let launch =
             Launch::new(&SHADER, "update").param("words", words).param("momentum", momentum).param("decay", weight_decay);
         let launch = launch.bind("step", step).bind("flag", flag).bind("g", g).bind("v", v).bind("w", w);
-        tape.launch(launch.groups(words.div_ceil(256)).work(Work::new(6 * words, 5 * words)))?;
+        tape.launch(launch.groups(words.div_ceil(1024)).work(Work::new(6 * words, 5 * words)))?;
     }
     Ok(())
 }

@@ -7,13 +7,14 @@ use crate::gpu::{Shader, Work};
 pub(crate) static SHADER: Shader = Shader { file: "finite.wgsl", text: include_str!("../../shaders/finite.wgsl") };
 
 pub(super) fn raise(tensor: Tensor, guard: Tensor) -> Launch {
-    let words = tensor.words();
+    // Floats stand in whole vec4: rows and weights are padded, and every buffer has at least four words.
+    let vectors = tensor.words().div_ceil(4);
     Launch::new(&SHADER, "raise")
-        .param("words", words)
+        .param("vectors", vectors)
         .bind("x", tensor)
         .bind("flag", guard)
-        .groups(words.div_ceil(4096))
-        .work(Work::new(0, words))
+        .groups(vectors.div_ceil(1024))
+        .work(Work::new(0, tensor.words()))
 }
 
 /// The place of the first NaN or infinity.

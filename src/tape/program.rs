@@ -228,8 +228,7 @@ impl Program {
     /// [`Error::NotFinite`] where one is found, [`Error::DeviceLost`].
     pub fn find_non_finite(&mut self, step: u64) -> Result<()> {
         for slot in self.slots.iter().filter(|s| s.tensor.element == Element::F32) {
-            let used_before_written = self.written.iter().flatten().all(|&t| self.slots[t].name != slot.name);
-            if let (Some(bound), true) = (&slot.bound, used_before_written) {
+            if let Some(bound) = slot.bound.as_ref().filter(|bound| self.reads_first(bound)) {
                 self.report(slot, bound, step)?;
             }
         }
@@ -243,6 +242,19 @@ impl Program {
             }
         }
         Ok(())
+    }
+
+    /// Whether a run reads a range before it writes there, so that what it finds comes from outside: an input, weights, the
+    /// bank.
+    fn reads_first(&self, range: &Bound) -> bool {
+        for dispatch in self.dispatches() {
+            let bindings = dispatch.kernel.point.bindings.iter().filter(|b| b.name != "params");
+            let mut met = bindings.zip(&dispatch.bound).filter(|(_, other)| other.overlaps(range)).peekable();
+            if met.peek().is_some() {
+                return met.any(|(binding, _)| !binding.writable);
+            }
+        }
+        false
     }
 
     fn report(&self, slot: &Slot, bound: &Bound, step: u64) -> Result<()> {

@@ -1,7 +1,7 @@
 //! A run's state as a file: weights under torchvision's names, momentum, running statistics, bank, Z, and where the run stands.
 
 use super::Config;
-use crate::checkpoint::{File, Tensor};
+use crate::checkpoint::{DType, File, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::AdapterFacts;
 use crate::tape::{Part, Store};
@@ -47,6 +47,19 @@ pub(super) fn capture(store: &Store, config: &Config, progress: Progress, adapte
     put("adapter", adapter.name.clone());
     put("driver", adapter.driver.clone());
     Ok(file)
+}
+
+/// Refuse a state with a NaN or an infinity: the guard looks at loss and gradients alone, and an update may overflow.
+///
+/// # Errors
+/// [`Error::NotFinite`] with the first tensor that has one.
+pub(super) fn check_finite(file: &File, step: u64) -> Result<()> {
+    for (name, tensor) in file.tensors.iter().filter(|(_, tensor)| tensor.dtype() == DType::F32) {
+        if let Some(index) = tensor.as_f32()?.iter().position(|v| !v.is_finite()) {
+            return Err(Error::NotFinite { tensor: name.clone(), index: index as u64, step });
+        }
+    }
+    Ok(())
 }
 
 /// The configuration, progress and adapter that a checkpoint names.

@@ -1,7 +1,7 @@
 //! What a run is: the user's choices, and the configuration that follows from them and from the images.
 
 use crate::error::{Error, Result};
-use crate::nn::{ResNetConfig, Stem};
+use crate::nn::{ResNet, ResNetConfig, Stem};
 use crate::npid::{Loss, Method, ZRule};
 use crate::ops::Augmentation;
 use crate::optim::Schedule;
@@ -159,7 +159,7 @@ impl Choices {
             weight_decay: self.weight_decay.unwrap_or(paper(preset, 5e-4, 1e-4, if small { 5e-4 } else { 1e-4 })),
             seed: self.seed.unwrap_or(0),
         };
-        config.check(wanted)?;
+        config.check()?;
         Ok((config.clone(), self.notes(&config, wanted)))
     }
 
@@ -184,7 +184,11 @@ impl Choices {
 }
 
 impl Config {
-    fn check(&self, wanted: usize) -> Result<()> {
+    /// Refuse what no run can be made with.
+    ///
+    /// # Errors
+    /// [`Error::Value`] with the option's name.
+    pub(super) fn check(&self) -> Result<()> {
         let positive = |name, value: f32| match value.is_finite() && value > 0.0 {
             true => Ok(()),
             false => Err(Error::value("train", name, "a finite number above 0", value)),
@@ -200,8 +204,16 @@ impl Config {
         if !(self.method.prox.is_finite() && self.method.prox >= 0.0) {
             return Err(Error::value("train", "--prox", "a finite number of at least 0", self.method.prox));
         }
-        if wanted == 0 || self.epochs == 0 {
-            return Err(Error::value("train", "--batch, --epochs", "at least 1", format!("{wanted}, {}", self.epochs)));
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(Error::value("train", "--momentum", "at least 0 and below 1", self.momentum));
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return Err(Error::value("train", "--weight-decay", "a finite number of at least 0", self.weight_decay));
+        }
+        for (name, value) in [("--batch", self.batch), ("--epochs", self.epochs)] {
+            if value == 0 {
+                return Err(Error::value("train", name, "at least 1", value));
+            }
         }
         let side = self.augmentation.side;
         if !(8..=640).contains(&side) {
@@ -210,7 +222,7 @@ impl Config {
         if matches!(self.method.loss, Loss::Nce { negatives: 0, .. }) {
             return Err(Error::value("train", "--negatives", "at least 1", 0));
         }
-        Ok(())
+        ResNet::new(self.net.clone()).map(drop)
     }
 
     /// Steps an epoch: the last partial batch is dropped.

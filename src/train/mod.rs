@@ -4,6 +4,7 @@
 //! `metrics.jsonl` and checkpoints, from which [`Run::resume`] goes on with the same bits. [`TrainingStep`] is the step
 //! alone, for those who bring their own loop.
 
+pub mod bench;
 mod checkpoint;
 mod config;
 mod features;

@@ -123,13 +123,15 @@ pub struct Run {
 const AHEAD: usize = 2;
 
 impl Run {
-    /// Begin a run. With `folder` it must not exist or be empty.
+    /// Begin a run. With `folder` it must not exist or be empty; a first checkpoint is written there at once, so that
+    /// a run can be resumed however early it ends.
     ///
     /// # Errors
     /// [`Error::Data`], [`Error::Io`] for the folder; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::Value`].
     pub fn new(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: Option<&Path>) -> Result<Self> {
         let mut run = Self::prepare(gpu, config, dataset)?;
         run.folder = folder.map(|path| Folder::create(path, &run.config)).transpose()?;
+        run.save()?;
         Ok(run)
     }
 
@@ -145,7 +147,7 @@ impl Run {
         if !path.is_file() {
             return Err(Error::data(
                 folder,
-                "has no checkpoint `last.safetensors` to resume from; leave --resume out to begin a run",
+                "has no checkpoint `last.safetensors` to resume from; leave --resume out, and name a new or empty folder, to begin a run",
             ));
         }
         let file = File::load(&path)?;
@@ -169,6 +171,7 @@ impl Run {
         if dataset.len() != config.images {
             return Err(Error::value("run", "dataset", format!("{} images", config.images), dataset.len()));
         }
+        config.check()?;
         let net = ResNet::new(config.net.clone())?;
         let mut builder = StoreBuilder::default();
         net.declare(&mut builder, config.seed)?;
@@ -332,10 +335,13 @@ impl Run {
     /// Write the checkpoint, where the run has a folder.
     ///
     /// # Errors
+    /// [`Error::NotFinite`] where a number of the state is NaN or infinite, and then the old checkpoint stays;
     /// [`Error::Io`], [`Error::DeviceLost`].
     pub fn save(&mut self) -> Result<()> {
         let Some(folder) = self.folder.as_mut() else { return Ok(()) };
-        folder.save(&checkpoint::capture(&self.store, &self.config, self.progress, self.gpu.facts())?)
+        let file = checkpoint::capture(&self.store, &self.config, self.progress, self.gpu.facts())?;
+        checkpoint::check_finite(&file, self.progress.step)?;
+        folder.save(&file)
     }
 
     /// The state as a checkpoint file in memory.

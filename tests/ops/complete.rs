@@ -1,6 +1,6 @@
 //! Fails when an op, its shader or its cases are missing.
 
-use instdisc::gpu::library;
+use instdisc::gpu::{PEAK_SHADER, library};
 use instdisc::ops::OPS;
 use instdisc::selftest::table;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,9 @@ fn shaders_ops_and_cases_are_the_same_set() {
     for op in OPS {
         assert_eq!(op.shader.file, format!("{}.wgsl", op.name));
     }
-    assert_eq!(listed("shaders"), ops.iter().map(|op| format!("{op}.wgsl")).collect());
+    let mut files: BTreeSet<String> = ops.iter().map(|op| format!("{op}.wgsl")).collect();
+    files.insert(PEAK_SHADER.file.to_owned());
+    assert_eq!(listed("shaders"), files);
     let pieces: BTreeSet<String> = library().iter().map(|(name, _)| name.trim_start_matches("lib/").to_owned()).collect();
     assert_eq!(listed("shaders/lib"), pieces);
 

@@ -1,8 +1,10 @@
 //! The command line of instdisc.
 
 mod adapters;
+mod bench;
 mod embed;
 mod knn;
+mod selftest;
 mod show;
 mod train;
 
@@ -25,6 +27,8 @@ enum Command {
     Train(Box<train::Args>),
     Embed(embed::Args),
     Knn(knn::Args),
+    Bench(bench::Args),
+    Selftest(selftest::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Knn(args) => knn::run(&args),
+        Command::Bench(args) => bench::run(args),
+        Command::Selftest(args) => selftest::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

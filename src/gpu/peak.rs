@@ -1,0 +1,136 @@
+//! What the adapter itself does: the rates that every benchmark is held against.
+
+use super::{Batch, Bound, Dispatch, Gpu, Shader, Variant, Work};
+use crate::error::Result;
+
+/// The kernels of [`Gpu::peak`]: the only shader that belongs to no op.
+pub static PEAK_SHADER: Shader = Shader { file: "peak.wgsl", text: include_str!("../../shaders/peak.wgsl") };
+
+/// Lanes a workgroup, chains a lane and rounds a chain of the multiply-add kernel.
+const LANES: usize = 64;
+const CHAINS: usize = 10;
+const ROUNDS: usize = 1024;
+
+/// Seconds that one sample of a rate takes at least: longer than what submitting costs, short enough to repeat.
+const SAMPLE: f64 = 0.02;
+
+/// The most that our own kernels get out of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// Floating-point operations a second of independent multiply-adds, each of which counts two.
+    pub flops: f64,
+    /// Bytes a second of a copy, read and written together.
+    pub bytes_per_second: f64,
+}
+
+/// The two kernels with their buffers, to sample the rates beside something else: on a machine that others use as well,
+/// only rates of the same moment can be compared.
+pub struct PeakMeter {
+    gpu: Gpu,
+    multiply: Sampler,
+    copy: Sampler,
+}
+
+struct Sampler {
+    batch: Batch,
+    work: Work,
+    times: usize,
+}
+
+impl Sampler {
+    fn new(gpu: &Gpu, dispatch: Dispatch) -> Result<Self> {
+        let work = dispatch.work;
+        let mut sampler = Self { batch: Batch::new(gpu, vec![dispatch])?, work, times: 1 };
+        sampler.seconds(gpu)?; // drivers may compile at the first run
+        while sampler.times < 1 << 16 {
+            let each = sampler.seconds(gpu)?;
+            if each * sampler.times as f64 >= SAMPLE {
+                break;
+            }
+            sampler.times = (SAMPLE * 1.2 / each.max(1e-9)).ceil().clamp(sampler.times as f64 * 2.0, 65536.0) as usize;
+        }
+        Ok(sampler)
+    }
+
+    /// Seconds a run.
+    fn seconds(&self, gpu: &Gpu) -> Result<f64> {
+        gpu.time(&self.batch, 0..1, self.times)
+    }
+}
+
+impl PeakMeter {
+    /// Prepare both kernels on `gpu`. Holds up to 128 MiB of device memory.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Limit`](crate::Error::Limit),
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
+    pub fn new(gpu: &Gpu) -> Result<Self> {
+        // Every core of a software adapter gets some workgroups; a GPU needs many thousand times more to be full.
+        let groups = if gpu.facts().software { 64 } else { 16_384 };
+        let lanes = groups * LANES;
+        let target = gpu.buffer("peak.multiply.y", 4 * lanes)?;
+        let tune = vec![("LANES", LANES as u32), ("CHAINS", CHAINS as u32), ("ROUNDS", ROUNDS as u32)];
+        let work = Work::new(2 * 4 * lanes * CHAINS * ROUNDS, 4 * lanes);
+        let multiply = dispatch(gpu, "multiply", tune, &[&target], 4 * lanes, groups, work)?;
+        // 64 MiB each way: no cache holds both. Neighbouring lanes of a GPU read neighbouring vec4; a processor that runs
+        // eight lanes one after the other does better with eight vec4 in a row (measured: 11.9 against 6.2 GB/s).
+        let each = if gpu.facts().software { 8 } else { 1 };
+        let group = 4 * LANES * each;
+        let most = gpu.limits().max_storage_buffer_binding_size.min(gpu.limits().max_buffer_size) / 4;
+        let words = (16usize << 20).min(most as usize) / group * group;
+        let (from, to) = (gpu.buffer("peak.copy.x", words)?, gpu.buffer("peak.copy.y", words)?);
+        let tune = vec![("LANES", LANES as u32), ("EACH", each as u32)];
+        let copy = dispatch(gpu, "copy", tune, &[&from, &to], words, words / group, Work::new(0, 2 * words))?;
+        Ok(Self { gpu: gpu.clone(), multiply: Sampler::new(gpu, multiply)?, copy: Sampler::new(gpu, copy)? })
+    }
+
+    /// One sample of the multiply-add rate, in operations a second.
+    ///
+    /// # Errors
+    /// As [`Gpu::time`].
+    pub fn flops(&self) -> Result<f64> {
+        Ok(self.multiply.work.flops / self.multiply.seconds(&self.gpu)?)
+    }
+
+    /// One sample of the copy rate, in bytes a second.
+    ///
+    /// # Errors
+    /// As [`Gpu::time`].
+    pub fn bytes_per_second(&self) -> Result<f64> {
+        Ok(self.copy.work.bytes / self.copy.seconds(&self.gpu)?)
+    }
+}
+
+fn dispatch(
+    gpu: &Gpu,
+    entry: &'static str,
+    tune: Vec<(&'static str, u32)>,
+    buffers: &[&super::Buffer],
+    words: usize,
+    groups: usize,
+    work: Work,
+) -> Result<Dispatch> {
+    let kernel = gpu.kernel(&PEAK_SHADER, Variant { file: PEAK_SHADER.file, entry, on: Vec::new(), tune })?;
+    // A fixed point at 1, towards which every chain falls: nothing overflows and nothing becomes denormal.
+    let values = [("words", words.into()), ("factor", 0.999f32.into()), ("step", 0.001f32.into())];
+    let params = Dispatch::params(&kernel, &values)?;
+    let bound = buffers.iter().map(|&b| Bound { buffer: b.clone(), offset: 0, words: b.words() }).collect();
+    let label = format!("peak: {}", kernel.variant);
+    Ok(Dispatch { kernel, label, bound, params, groups: gpu.grid("peak", groups)?, work })
+}
+
+impl Gpu {
+    /// Measure what the adapter itself does, as the median of five samples. Takes some tenths of a second.
+    ///
+    /// # Errors
+    /// As [`PeakMeter::new`].
+    pub fn peak(&self) -> Result<Peak> {
+        let meter = PeakMeter::new(self)?;
+        let median = |sample: &dyn Fn() -> Result<f64>| -> Result<f64> {
+            let mut rates = (0..5).map(|_| sample()).collect::<Result<Vec<_>>>()?;
+            rates.sort_by(f64::total_cmp);
+            Ok(rates[2])
+        };
+        Ok(Peak { flops: median(&|| meter.flops())?, bytes_per_second: median(&|| meter.bytes_per_second())? })
+    }
+}

@@ -1,0 +1,108 @@
+//! Images and labels that are not what they should be.
+
+use crate::{Place, done, refused, train};
+
+#[test]
+fn data_that_cannot_be_trained_on_is_named() {
+    let place = Place::new();
+    let out = place.arg("run");
+    let mut errors = 0;
+    let mut check = |data: &str, more: &[&str], parts: &[&str]| {
+        refused(&train(data, &out, more), parts);
+        assert!(!place.path("run").exists(), "a refused command made the run's folder");
+        errors += 1;
+    };
+    check(&place.arg("absent"), &[], &["absent", "no such folder", "check the path"]);
+    std::fs::create_dir(place.path("empty")).unwrap();
+    check(&place.arg("empty"), &[], &["empty", "the folder is empty", "put images into it"]);
+    place.write("texts/notes.txt", b"hello");
+    place.write("texts/deep/more.md", b"hello");
+    check(&place.arg("texts"), &[], &["texts", "none of 2 files", "more.md", "files ending in png"]);
+    check(&place.arg("texts/notes.txt"), &[], &["notes.txt", "a file, not a folder"]);
+    place.picture("one/only.png", 20, 20, 1);
+    check(&place.arg("one"), &[], &["at least 2 images", "but is 1"]);
+    place.write("lies/text.png", b"this is no picture");
+    place.write("lies/none.jpg", b"");
+    check(&place.arg("lies"), &[], &["lies", "none.jpg", "all 2 images"]);
+
+    let data = place.pictures("data", 12);
+    for (more, parts) in [
+        (&["--test", "/no/such/place"][..], &["/no/such/place", "no such folder"][..]),
+        (&["--limit", "0"], &["limit", "at least 1"]),
+        (&["--lr", "0"], &["--lr", "above 0"]),
+        (&["--lr", "nan"], &["--lr", "above 0"]),
+        (&["--tau", "-1"], &["--tau"]),
+        (&["--batch", "0"], &["--batch", "at least 1"]),
+        (&["--momentum", "1"], &["--momentum", "below 1"]),
+        (&["--weight-decay", "inf"], &["--weight-decay"]),
+        (&["--bank-keep", "1.5"], &["--bank-keep", "between 0 and 1"]),
+        (&["--prox", "-2"], &["--prox"]),
+        (&["--loss", "nce", "--negatives", "0"], &["--negatives", "at least 1"]),
+        (&["--arch", "vgg"], &["resnet18, resnet34 or resnet50", "vgg"]),
+        (&["--size", "4"], &["--size", "between 8 and 640"]),
+        (&["--width", "0"], &["a width of 1"]),
+        (&["--dim", "0"], &["an embedding of 1"]),
+    ] {
+        let base = ["train", &data, "--out", &out, "--width", "4"];
+        // An option may not be given twice, so those of the small network stay out.
+        let mut args: Vec<&str> = base[..4].to_vec();
+        args.extend(more);
+        refused(&args, parts);
+        assert!(!place.path("run").exists());
+        errors += 1;
+    }
+    println!(
+        "scorecard cli data: {errors} bad data sets and settings, each one line that names it, exit code 1, nothing written"
+    );
+}
+
+#[test]
+fn one_broken_image_among_many_stops_or_is_left_out() {
+    let place = Place::new();
+    let data = place.pictures("data", 12);
+    let good = std::fs::read(place.path("data/a/04.png")).unwrap();
+    place.write("data/a/04.png", &good[..good.len() / 2]);
+    place.write("data/b/zz.jpg", b"no picture at all");
+    place.write("data/readme.txt", b"words");
+    let out = place.arg("run");
+    refused(&train(&data, &out, &[]), &["04.png", "2 of 13 images are broken", "--skip-broken"]);
+    let said = done(&train(&data, &out, &["--skip-broken"]));
+    for part in ["11 images, 2 classes", "2 broken images were left out", "04.png", "zz.jpg", "1 files are not images"] {
+        assert!(said.err.contains(part), "{}", said.err);
+    }
+    println!("scorecard cli broken images: named and counted; --skip-broken trains on the other 11");
+}
+
+#[test]
+fn label_files_are_read_or_named_with_the_line() {
+    let place = Place::new();
+    for i in 0..8 {
+        place.picture(&format!("data/{i}.png"), 20, 20, i);
+    }
+    let (data, out, labels) = (place.arg("data"), place.arg("run"), place.arg("labels.tsv"));
+    let lines = |change: &dyn Fn(usize) -> String| (0..8).map(change).collect::<Vec<_>>().join("\n");
+    let good = |i: usize| format!("{i}.png\tclass {}", i % 2);
+    let all = ["--labels", labels.as_str()];
+    refused(&train(&data, &out, &all), &["labels.tsv", "No such file"]);
+    let mut named = 1;
+    for (text, parts) in [
+        (lines(&|i| if i == 3 { "nothing.png\tclass 1".into() } else { good(i) }), &["3.png", "no label"][..]),
+        (lines(&good) + "\n9.png\tclass 1", &["line 9", "9.png", "no image"]),
+        (lines(&good) + "\n2.png\tclass 1", &["line 9", "2.png", "line 3", "already"]),
+        (lines(&|i| if i == 4 { "4.png class".into() } else { good(i) }), &["line 5", "neither a tab nor a comma"]),
+        (lines(&|i| if i == 4 { "4.png\t".into() } else { good(i) }), &["line 5", "empty"]),
+        (String::new(), &["the label file is empty"]),
+    ] {
+        place.write("labels.tsv", text.as_bytes());
+        let line = refused(&train(&data, &out, &all), parts);
+        assert!(line.contains("labels.tsv"), "{line}");
+        named += 1;
+    }
+    place.write("labels.tsv", b"\xff\xfe0\x00");
+    refused(&train(&data, &out, &all), &["labels.tsv", "line 1", "UTF-8"]);
+    assert!(!place.path("run").exists());
+    place.write("labels.tsv", lines(&good).as_bytes());
+    let said = done(&train(&data, &out, &all));
+    assert!(said.err.contains("8 images, 2 classes") && said.err.contains("kNN"), "{}", said.err);
+    println!("scorecard cli labels: {} faults named with file and line; a good file judges", named + 1);
+}

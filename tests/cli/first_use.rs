@@ -1,0 +1,103 @@
+//! What a newcomer does in whatever order.
+
+use crate::{Place, done, train};
+
+#[test]
+fn a_flat_folder_trains_without_labels_and_says_nothing_of_knn() {
+    let place = Place::new();
+    for i in 0..9 {
+        place.picture(&format!("data/{i}.png"), 20, 20, i);
+    }
+    let (data, out) = (place.arg("data"), place.arg("run"));
+    let said = done(&train(&data, &out, &[]));
+    assert!(said.err.contains("9 images, no labels") && !said.err.contains("kNN"), "{}", said.err);
+    for name in ["config.json", "metrics.jsonl", "last.safetensors"] {
+        assert!(place.path("run").join(name).is_file(), "{name}");
+    }
+    let metrics = std::fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line["loss"].is_f64() && line["knn"].is_null()), "{metrics}");
+    let config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(place.path("run/config.json")).unwrap()).unwrap();
+    assert_eq!((config["images"].as_u64(), config["seed"].as_u64()), (Some(9), Some(5)));
+    println!("scorecard cli flat folder: trains, no kNN line");
+}
+
+#[test]
+fn images_of_all_sizes_train_together() {
+    let place = Place::new();
+    let sizes = [(5, 200), (200, 5), (1, 1), (1, 60), (33, 17), (400, 300), (16, 16), (24, 90), (3, 3)];
+    for (i, (width, height)) in sizes.into_iter().enumerate() {
+        place.picture(&format!("data/{}/{i} picture.png", ["x", "y", "z"][i % 3]), width, height, i as u32);
+    }
+    let (data, npy) = (place.arg("data"), place.arg("v.npy"));
+    for (run, more) in [("softmax", &[][..]), ("nce", &["--loss", "nce", "--negatives", "5", "--prox", "1", "--flip", "on"])] {
+        let out = place.arg(run);
+        let said = done(&train(&data, &out, more));
+        assert!(said.err.contains("9 images, 3 classes") && said.err.contains("kNN bank"), "{}", said.err);
+        done(&["embed", &out, &data, "--out", &npy, "--batch", "2"]);
+    }
+    println!("scorecard cli images of {} sizes from 1x1 to 400x300 and 5x200: train and embed", sizes.len());
+}
+
+#[test]
+fn a_batch_larger_than_the_folder_and_a_frozen_z_are_said_aloud() {
+    let place = Place::new();
+    let (data, out) = (place.pictures("data", 6), place.arg("run"));
+    let args = ["train", &data, "--out", &out, "--width", "4", "--size", "16", "--epochs", "1", "--loss", "nce", "--z", "first"];
+    let said = done(&args);
+    for part in ["note: there are only 6 images, so a batch of 128 becomes 6", "note: Z frozen", "note: 4096 negatives"] {
+        assert!(said.err.contains(part), "{}", said.err);
+    }
+}
+
+#[test]
+fn help_names_every_option() {
+    let said = done(&["train", "--help"]);
+    let options = [
+        "arch",
+        "width",
+        "stem",
+        "size",
+        "dim",
+        "loss",
+        "negatives",
+        "z",
+        "tau",
+        "bank-keep",
+        "prox",
+        "batch",
+        "epochs",
+        "lr",
+        "schedule",
+        "momentum",
+        "weight-decay",
+        "seed",
+        "flip",
+        "limit",
+        "limit-test",
+        "stop-after",
+        "eval-every",
+        "adapter",
+        "resume",
+        "preset",
+        "test",
+        "out",
+        "labels",
+        "skip-broken",
+    ];
+    for option in options {
+        let word = format!("--{option}");
+        let named = said.out.lines().any(|line| line.split([' ', ',', '=']).any(|part| part == word));
+        assert!(named, "--help does not name {word}");
+    }
+    let top = done(&["--help"]).out;
+    for command in ["adapters", "train", "embed", "knn"] {
+        assert!(top.contains(command), "{top}");
+    }
+    assert!(done(&["--version"]).out.contains(env!("CARGO_PKG_VERSION")));
+    // What clap refuses ends with 2 and a hint.
+    let wrong = crate::tool(&["train", "x"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("--out"), "{}", wrong.err);
+    println!("scorecard cli --help: {} of {} options", options.len(), options.len());
+}

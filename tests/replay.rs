@@ -1,0 +1,62 @@
+//! R6: the PyTorch traces of `shared/reference`, replayed by the example that users run.
+#![allow(clippy::print_stdout, reason = "the scorecard is assembled from standard output")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+#[path = "../examples/replay_trace.rs"]
+#[allow(dead_code, reason = "the example's main is not called")]
+mod replay_trace;
+
+use std::path::PathBuf;
+
+fn traces() -> Vec<PathBuf> {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference"));
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("SKIPPED: there is no folder {}; the PyTorch traces were NOT replayed", folder.display());
+        return Vec::new();
+    };
+    let mut traces: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    traces.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    traces.sort();
+    assert!(!traces.is_empty(), "no trace in {}", folder.display());
+    traces
+}
+
+#[test]
+fn training_goes_as_in_pytorch() {
+    let traces = traces();
+    let (mut worst, mut steps) = ([0.0f64; 4], 0);
+    for path in &traces {
+        let report = replay_trace::replay(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let number = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
+        let losses: Vec<f64> = report["loss_rel"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect();
+        assert!(losses.len() >= 3, "{report}");
+        steps += losses.len();
+        let last = losses.iter().fold(0.0, |worst: f64, loss| if *loss <= worst { worst } else { *loss });
+        let found = [number("grad_rel_max"), losses[0], last, number("embedding0_abs_max")];
+        let bounds = [3e-5, 5e-6, 1e-4, 1e-5];
+        for ((found, bound), what) in found.iter().zip(bounds).zip(["gradients", "first loss", "losses", "first embedding"]) {
+            assert!(*found <= bound, "{}: {what} off by {found}, allowed {bound}\n{report}", path.display());
+        }
+        worst = std::array::from_fn(|i| worst[i].max(found[i]));
+    }
+    if !traces.is_empty() {
+        println!(
+            "scorecard R6 {} traces, {steps} steps: gradients {:.1e} of 3e-5, first loss {:.1e} of 5e-6, losses {:.1e} of 1e-4, first embedding {:.1e} of 1e-5",
+            traces.len(),
+            worst[0],
+            worst[1],
+            worst[2],
+            worst[3]
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_no_trace_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.safetensors");
+    assert!(replay_trace::replay(&path).is_err());
+    instdisc::checkpoint::File::default().save(&path).unwrap();
+    let text = replay_trace::replay(&path).unwrap_err().to_string();
+    assert!(text.contains("is no trace"), "{text}");
+}
