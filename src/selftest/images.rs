@@ -190,6 +190,11 @@ fn batch_norms() -> Vec<Case> {
     let mut narrow = batch_norm("[8, 4, 5, 6] around 3 by 0.1".into(), &[8, 4, 5, 6], values, 0);
     narrow.kinks = true;
     cases.push(narrow);
+    // A mean so large that its square, less the square of the mean, would have nothing left of the variance.
+    let values = Numbers::new(74).normal(24).into_iter().map(|x| x + 3000.0).collect();
+    let mut far = batch_norm("[8, 3] around 3000 by 1".into(), &[8, 3], values, 0);
+    far.kinks = true;
+    cases.push(far);
     // One channel group with so many rows that there are more than the usual 128 chunks.
     let rows = 2_200_000;
     let mut long = batch_norm(format!("[{rows}, 1]"), &[rows, 1], Numbers::new(72).normal(rows), 1).samples(0);
