@@ -140,7 +140,7 @@ fn head_fault(shader: &Shader) -> Option<String> {
     if !places.is_sorted() {
         return Some("has its head in another order".into());
     }
-    let points = shader.reflect(&[]).unwrap();
+    let Ok(points) = shader.reflect(&[]) else { return Some("is not valid".into()) };
     let says = |name: &str| head.iter().any(|l| l.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == name));
     let without = points.iter().find(|p| !says(&p.name));
     without.map(|p| format!("says nothing of `{}`", p.name))
