@@ -104,7 +104,7 @@ fn within_rounds(what: &str, rounds: usize) -> Result<()> {
 /// The words of a tensor that is handled four at a time, whatever its shape.
 fn vectors(op: &'static str, arg: &'static str, x: Tensor) -> Result<usize> {
     let words = x.words();
-    if x.element() == Element::F32 && words % 4 == 0 {
+    if x.element() == Element::F32 && words.is_multiple_of(4) {
         return Ok(words);
     }
     Err(Error::shape(

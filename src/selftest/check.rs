@@ -133,7 +133,7 @@ pub fn check(gpu: &Gpu, case: &Case) -> std::result::Result<Passed, String> {
     let mut upstream = Numbers::new(case.elements()).normal(result.shape().count());
     if upstream.len() > SPARSE {
         // Long sums of either sign cancel, and say little: some of them, spread over all and up to the last.
-        let (apart, last) = (upstream.len() / 256 | 1, upstream.len() - 1);
+        let (apart, last) = ((upstream.len() / 256) | 1, upstream.len() - 1);
         upstream.iter_mut().enumerate().for_each(|(i, u)| *u *= f32::from(u8::from((last - i) % apart == 0)));
     }
     let ran = first.run(case, &upstream).map_err(says)?;

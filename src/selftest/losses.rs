@@ -104,7 +104,7 @@ fn with_z(shape: [usize; 4], tau: f32, seed: usize, estimated: bool) -> Case {
     case.inputs[0].differentiable = !estimated;
     // Near what the batch itself would estimate, set or not yet.
     let estimate = (n as f32).ln() + random.between(1, -0.5, 0.5)[0] + 0.5 / (dim as f32 * tau * tau).max(0.5);
-    let set = seed % 3 != 0;
+    let set = !seed.is_multiple_of(3);
     case = case.input("z", &[4], Layout::Rows, vec![estimate, f32::from(u8::from(set)), 0.0, 0.0]);
     let dim4 = padded(dim) / 4;
     let lanes = (m * (2 * dim4 + 1)).div_ceil(48_000).next_power_of_two().max(32);
@@ -181,7 +181,7 @@ fn update(shape: [usize; 4], keep: f32, seed: usize) -> Case {
 }
 
 fn negatives([b, n, _, m]: [usize; 4], seed: usize) -> Case {
-    let exclude = n > 1 && seed % 2 == 0;
+    let exclude = n > 1 && seed.is_multiple_of(2);
     let mut case = Case::new("negatives", format!("{m} of {n} for {b}{}", if exclude { ", not the own row" } else { "" }));
     let own = Numbers::new(seed).indices(b, n);
     case = case.integers("own", &[b], own.clone()).tiny(large(b * m));
