@@ -1,5 +1,6 @@
 //! Every entry point of every shader, with the tunables of the file and those that the ops use, with each switch on and
 //! off, is valid for naga and can be said in SPIR-V, MSL and HLSL. No device is needed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 #![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
 
 use instdisc::gpu::{PEAK_SHADER, Shader};

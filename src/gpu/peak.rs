@@ -84,6 +84,11 @@ impl PeakMeter {
         Ok(Self { gpu: gpu.clone(), multiply: Sampler::new(gpu, multiply)?, copy: Sampler::new(gpu, copy)? })
     }
 
+    /// What one run of each kernel does: the operations of the multiply-adds, and the bytes of the copy.
+    pub fn work(&self) -> Work {
+        Work { flops: self.multiply.work.flops, bytes: self.copy.work.bytes }
+    }
+
     /// One sample of the multiply-add rate, in operations a second.
     ///
     /// # Errors

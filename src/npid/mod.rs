@@ -140,7 +140,7 @@ impl Method {
     /// The loss that an untrained network with a random bank begins with: guide values of the paper's setting, for a
     /// check that a run starts as it should.
     ///
-    /// With E[exp] = exp(1 / (2 D τ²)): about ln(1 + m) + 1 + 1 / (2 D τ²) for NCE, and ln n + 1 / (2 D τ²) for softmax.
+    /// With the mean of exp(v·f / τ) at exp(1 / (2 D τ²)): about ln(1 + m) + 1 + 1 / (2 D τ²) for NCE, and ln n + 1 / (2 D τ²) for softmax.
     pub fn loss_at_start(&self, n: usize, dim: usize) -> f64 {
         let spread = 1.0 / (2.0 * dim as f64 * f64::from(self.tau).powi(2));
         match self.loss {

@@ -9,7 +9,7 @@ use crate::gpu::{Bound, Buffer, Gpu};
 pub enum Memory {
     /// Tensors that live at different times share a buffer.
     Shared,
-    /// Every tensor has a buffer of its own, poisoned with [`POISON`] and followed by guard words.
+    /// Every tensor has a buffer of its own, filled with a NaN pattern and followed by guard words.
     Guarded,
 }
 

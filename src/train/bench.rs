@@ -274,26 +274,25 @@ impl Bench {
             let seconds = prepared.as_mut().map(|p| p.seconds(times)).transpose()?;
             samples.push((before, seconds));
         }
-        let work = prepared.as_ref().map_or(Work::default(), |p| p.work);
+        let bandwidth = case.bandwidth_bound();
+        let own = self.meter.work();
+        let own = if bandwidth { Work { flops: 0.0, ..own } } else { Work { bytes: 0.0, ..own } };
+        let work = prepared.as_ref().map_or(own, |p| p.work);
+        let amount = if bandwidth { work.bytes } else { work.flops };
         let (times, shares): (Vec<f64>, Vec<f64>) = samples
             .iter()
-            .map(|&(rate, seconds)| match (seconds, case.bandwidth_bound()) {
-                (None, _) => (1.0 / rate, 1.0),
-                (Some(s), true) => (s, work.bytes / s / rate),
-                (Some(s), false) => (s, work.flops / s / rate),
-            })
+            .map(|&(rate, seconds)| (seconds.unwrap_or(amount / rate), seconds.map_or(1.0, |s| amount / s / rate)))
             .unzip();
         let median = median(times.clone());
         let spread = times.iter().copied().fold(0.0, f64::max) - times.iter().copied().fold(f64::INFINITY, f64::min);
         let of = |amount: f64| (amount > 0.0).then_some(amount / median / 1e9);
-        let own_rate = |of_copy: bool| (prepared.is_none() && case.bandwidth_bound() == of_copy).then_some(1e-9 / median);
         let mut found = Measurement {
             case: case.name,
             shape: case.shape.clone(),
             median_ms: median * 1e3,
             spread: spread / median,
-            gflops: of(work.flops).or(own_rate(false)),
-            gbps: of(work.bytes).or(own_rate(true)),
+            gflops: of(work.flops),
+            gbps: of(work.bytes),
             fraction_of_peak: self::median(shares),
             variant: prepared.as_ref().map_or("peak".into(), |p| p.variant.clone()),
             adapter: self.gpu.facts().name.clone(),

@@ -1,4 +1,5 @@
 //! The ops, on any adapter: every case of the table, and what must be refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 #![cfg(feature = "selftest")]
 #![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
 
