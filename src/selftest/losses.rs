@@ -48,6 +48,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut flat = equal(softmax([3, 20, 8, 1], 0.01, 9102));
     flat.kinks = true;
     cases.push(flat);
+    cases.push(learnt());
     cases.push(nce([1, 500, 128, 20_000], 0.1, 9103).samples(4));
     cases.push(nce([1, 500, 512, 20_000], 0.1, 9107).samples(2));
     cases.push(softmax([2, 70_000, 4, 1], 0.1, 9104).samples(2));
@@ -92,6 +93,25 @@ fn estimate(shape: [usize; 4], tau: f32, seed: usize) -> Case {
     let mut case = with_z(shape, tau, seed, true);
     case.label.push_str(", and Z");
     case
+}
+
+/// A loss near zero: every positive is as near as can be, and every negative as far. 1 + exp(a) would lose what is left.
+fn learnt() -> Case {
+    let (b, dim, m) = (5, 8, 6);
+    let mut random = Numbers::new(9109);
+    let near = random.unit_rows(b, dim);
+    let bank = near.iter().copied().chain(near.iter().map(|x| -x)).collect();
+    let own: Vec<u32> = (0..b as u32).collect();
+    let rows: Vec<u32> = own.iter().flat_map(|row| vec![row + b as u32; m]).collect();
+    let case = Case::new("nce", "positives as near and negatives as far as can be");
+    let case = case.tracked("f", &[b, dim], Layout::Rows, near).input("bank", &[2 * b, dim], Layout::Rows, bank);
+    let case = case.input("z", &[4], Layout::Rows, vec![0.0, 1.0, 0.0, 0.0]);
+    let case = case.integers("own", &[b], own.clone()).integers("rows", &[b, m], rows.clone());
+    case.op(
+        padded(dim) / 4 + 3 + 1 + 32,
+        |tape, x, own| Ok(vec![ops::nce(tape, x[0], x[1], own[0], own[1], x[2], 0.07)?.loss]),
+        move |x, _| vec![twin::nce::nce(&x[0], &x[1], dim, &own, &rows, f64::from(0.07f32), 0.0)],
+    )
 }
 
 fn with_z(shape: [usize; 4], tau: f32, seed: usize, estimated: bool) -> Case {
