@@ -82,7 +82,7 @@ fn run(options: &Options) -> Outcome<()> {
     let trained = score(&training)?;
 
     let epochs = curve.loss.len();
-    if epochs % EVERY != 0 {
+    if !epochs.is_multiple_of(EVERY) {
         curve.recall.push((epochs, trained.recall));
     }
     let why = if epochs < plan.epochs { ", for the time was up" } else { "" };

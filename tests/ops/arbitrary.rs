@@ -145,7 +145,7 @@ impl Call {
                     self.tensor(t, 1, &[d[2], d[1]], Layout::Weight)?,
                     self.tensor(t, 2, &[d[2]], rows)?,
                 );
-                ops::linear(t, x, weight, (d[3] % 2 == 0).then_some(b))?
+                ops::linear(t, x, weight, (d[3].is_multiple_of(2)).then_some(b))?
             }
             13 => {
                 let (f, bank) = (self.tensor(t, 0, &[d[0], d[1]], rows)?, self.tensor(t, 1, &[d[2], d[1]], rows)?);
@@ -180,7 +180,7 @@ impl Call {
             }
             17 => {
                 let own = self.integers(t, 0, &[d[0]])?;
-                ops::negatives(t, own, d[1], d[2], d[3] % 2 == 0)?
+                ops::negatives(t, own, d[1], d[2], d[3].is_multiple_of(2))?
             }
             18 => {
                 let (f, bank, own) = (

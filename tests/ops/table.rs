@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// A case's place in the table, what its checks found, and seconds.
+type Checked = (usize, Result<Passed, String>, f64);
+
 #[test]
 fn every_case_passes_every_check() {
     let mut cases = table();
@@ -14,7 +17,7 @@ fn every_case_passes_every_check() {
         cases.retain(|case| filter.split(',').any(|name| name == case.op)); // to look at one op by hand
     }
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, Result<Passed, String>, f64)>> = Mutex::default();
+    let results: Mutex<Vec<Checked>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(2));
     std::thread::scope(|scope| {
         for _ in 0..threads {
