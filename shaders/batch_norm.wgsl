@@ -100,7 +100,9 @@ fn merge(
         squares += parts[(chunk * 2u + 1u) * params.c4 + c] + delta * delta * (count * more / all);
         count = all;
     }
-    let variance = squares / count;
+    // Rounding may leave it below zero; select, not max: a NaN must stay one.
+    let rounded = squares / count;
+    let variance = select(rounded, vec4<f32>(0.0), rounded < vec4<f32>(0.0));
     stats_out[c] = mean;
     stats_out[params.c4 + c] = 1.0 / sqrt(variance + params.eps);
     stats_out[2u * params.c4 + c] = variance;

@@ -83,7 +83,7 @@ pub enum Error {
         tensor: String,
         /// The element: counted in the device's layout, for a checkpoint in the user's.
         index: u64,
-        /// The training step.
+        /// The training step, counted from 0.
         step: u64,
     },
     /// An image, label file or folder is not what it should be.

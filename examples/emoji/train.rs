@@ -1,7 +1,6 @@
 //! Training: a network that learns to tell every picture from all others.
 
 use crate::pictures::Pictures;
-use instdisc::Result;
 use instdisc::data::{Loader, Sampler};
 use instdisc::gpu::{Gpu, Read};
 use instdisc::nn::{Block, ResNet, ResNetConfig, Stem};
@@ -10,6 +9,7 @@ use instdisc::ops::Augmentation;
 use instdisc::optim::{Schedule, Sgd};
 use instdisc::tape::{Step, Store, StoreBuilder};
 use instdisc::train::{Images, StepOptions, TrainingStep};
+use instdisc::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -132,6 +132,7 @@ impl Training {
             && flag.wait()?.first() != Some(&0)
         {
             program.find_non_finite(last)?;
+            return Err(Error::NotFinite { tensor: "an earlier step".into(), index: 0, step: last });
         }
         self.done += 1;
         let seconds = start.elapsed().as_secs_f64();

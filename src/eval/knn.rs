@@ -4,7 +4,7 @@ use super::Matrix;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::ops;
-use crate::shape::Layout;
+use crate::shape::{Layout, padded};
 use crate::tape::Tape;
 use serde::Serialize;
 
@@ -33,7 +33,9 @@ pub fn neighbours(gpu: &Gpu, bank: &Matrix, queries: &Matrix, k: usize) -> Resul
         return Err(Error::shape("neighbours", "bank", format!("at least one row of {} columns", queries.cols), got));
     }
     let mut best: Vec<Vec<Neighbour>> = vec![Vec::new(); queries.rows()];
-    for (block, rows) in bank.values.chunks(BANK_ROWS * bank.cols).enumerate() {
+    let binding = (gpu.limits().max_storage_buffer_binding_size / 4) as usize;
+    let block_rows = BANK_ROWS.min(binding / padded(bank.cols)).min(binding / QUERIES).max(1);
+    for (block, rows) in bank.values.chunks(block_rows * bank.cols).enumerate() {
         let count = rows.len() / bank.cols;
         let width = QUERIES.min(queries.rows().max(1));
         let mut tape = Tape::new(gpu);
@@ -51,7 +53,7 @@ pub fn neighbours(gpu: &Gpu, bank: &Matrix, queries: &Matrix, k: usize) -> Resul
             let scores = program.read(scores)?;
             for (place, scores) in scores.chunks(count).take(some.len() / bank.cols).enumerate() {
                 let found = &mut best[start * width + place];
-                let rows = scores.iter().enumerate().map(|(i, s)| Neighbour { row: (block * BANK_ROWS + i) as u32, score: *s });
+                let rows = scores.iter().enumerate().map(|(i, s)| Neighbour { row: (block * block_rows + i) as u32, score: *s });
                 found.extend(rows);
                 keep_best(found, k);
             }

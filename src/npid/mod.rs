@@ -124,6 +124,7 @@ impl Method {
     /// Those of [`ops::nce_estimate`].
     pub fn estimate_z(&self, tape: &mut Tape, objective: &Objective) -> Result<()> {
         let (Some((spread, m)), Loss::Nce { z, .. }) = (objective.spread, self.loss) else { return Ok(()) };
+        tape.guard_finite(spread)?;
         let keep = if z == ZRule::First { 1.0 } else { 0.99 };
         ops::nce_estimate(tape, spread, objective.z, m, objective.bank.shape()[0], keep)
     }
@@ -137,8 +138,8 @@ impl Method {
         ops::bank_update(tape, objective.bank, f, own, self.bank_keep)
     }
 
-    /// The loss that an untrained network with a random bank begins with: guide values of the paper's setting, for a
-    /// check that a run starts as it should.
+    /// The loss that an untrained network with a random bank begins with, to check that a run starts
+    /// as it should.
     ///
     /// With the mean of exp(v·f / τ) at exp(1 / (2 D τ²)): about ln(1 + m) + 1 + 1 / (2 D τ²) for NCE, and ln n + 1 / (2 D τ²) for softmax.
     pub fn loss_at_start(&self, n: usize, dim: usize) -> f64 {

@@ -96,6 +96,8 @@ struct Info {
     /// The gradient, once a backward rule has begun to fill it (for parameters: from the start).
     grad: Option<Tensor>,
     grad_written: bool,
+    /// The gradient was passed on to an input and may have been added to since.
+    given: bool,
 }
 
 /// One kernel launch on tensors: what an op records.
@@ -225,7 +227,7 @@ impl Tape {
     fn add(&mut self, name: &str, shape: &[usize], layout: Layout, element: Element, place: Place) -> Result<Tensor> {
         let tensor = Tensor { tape: self.id, id: self.infos.len(), shape: Shape::new(shape)?, layout, element };
         let name = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
-        self.infos.push(Info { name, tensor, place, tracked: false, grad: None, grad_written: false });
+        self.infos.push(Info { name, tensor, place, tracked: false, grad: None, grad_written: false, given: false });
         Ok(tensor)
     }
 
@@ -288,6 +290,13 @@ impl Tape {
     /// [`Error::Value`] where there is none of that name.
     pub fn parameter(&mut self, store: &Store, name: &str) -> Result<Tensor> {
         let parameter = store.parameter(name)?;
+        let range = store.value_range(parameter);
+        // Used a second time it is the same tensor, so that its gradients add up.
+        let same =
+            |info: &&Info| matches!(&info.place, Place::Bound(b) if b.offset == range.offset && b.buffer.same(&range.buffer));
+        if let Some(info) = self.infos.iter().filter(|info| info.tracked).find(same) {
+            return Ok(info.tensor);
+        }
         let (shape, layout) = (parameter.shape, parameter.layout);
         let scope = std::mem::take(&mut self.scope);
         let value = self.bound(name, shape.dims(), layout, Element::F32, store.value_range(parameter));
@@ -449,6 +458,7 @@ impl Tape {
         }
         info.grad = Some(grad);
         info.grad_written = true;
+        self.infos.iter_mut().filter(|i| i.grad == Some(grad) && i.tensor != x).for_each(|i| i.given = true);
         true
     }
 
@@ -479,6 +489,7 @@ impl Tape {
             return Err(Error::value("backward", "output", "computed from a tracked tensor", self.name(output)));
         }
         self.segment("backward");
+        self.keep(output)?;
         self.infos[output.id].grad = Some(upstream);
         self.infos[output.id].grad_written = true;
         while let Some(node) = self.nodes.pop() {
@@ -500,6 +511,7 @@ impl Tape {
         self.own(x, "grad")?;
         let info = &self.infos[x.id];
         match info.grad {
+            Some(_) if info.given => Err(Error::value("grad", "tensor", "no sum, whose gradient is passed on", &info.name)),
             Some(grad) if info.grad_written => {
                 self.keep(grad)?;
                 Ok(grad)

@@ -135,6 +135,14 @@ impl Choices {
             }
             other => return Err(Error::value("train", "--loss", "softmax or nce", other)),
         };
+        if loss == Loss::Softmax && (self.negatives.is_some() || self.z.is_some()) {
+            return Err(Error::value(
+                "train",
+                "--negatives, --z",
+                "left out with the exact softmax, or given with --loss nce",
+                "given",
+            ));
+        }
         let tau = self.tau.unwrap_or(paper(preset, 0.1, 0.07, if small { 0.1 } else { 0.07 }));
         let method = Method { loss, tau, bank_keep: self.bank_keep.unwrap_or(0.5), prox: self.prox.unwrap_or(0.0) };
         let flip = self.flip.unwrap_or(paper(preset, false, true, false));

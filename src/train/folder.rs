@@ -33,7 +33,7 @@ impl Folder {
     /// done again.
     ///
     /// # Errors
-    /// [`Error::Data`] where there is no run; [`Error::Io`].
+    /// [`Error::Io`].
     pub fn reopen(path: &Path, step: u64) -> Result<Self> {
         checkpoint::clean(path)?;
         let log = path.join("metrics.jsonl");

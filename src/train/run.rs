@@ -141,7 +141,7 @@ impl Run {
     /// note says so.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a missing, damaged or foreign checkpoint; [`Error::Limit`], [`Error::OutOfMemory`].
+    /// [`Error::Data`] for a missing checkpoint, [`Error::Checkpoint`] for a damaged or foreign one; [`Error::Limit`], [`Error::OutOfMemory`].
     pub fn resume(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: &Path) -> Result<(Self, Option<String>)> {
         let path = Folder::checkpoint(folder);
         if !path.is_file() {
@@ -226,7 +226,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Data`] for an image that cannot be read; [`Error::NotFinite`] with tensor and step where the numbers
-    /// break (weights, bank and checkpoint keep the state before that step); [`Error::DeviceLost`]; [`Error::Io`].
+    /// break (weights and bank keep the state before that step, the checkpoint that of the last epoch or stop); [`Error::DeviceLost`]; [`Error::Io`].
     pub fn train(&mut self, options: &RunOptions, on: &mut dyn FnMut(Event)) -> Result<Outcome> {
         let epochs = options.stop_after.unwrap_or(self.config.epochs).min(self.config.epochs);
         let per_epoch = self.config.steps_per_epoch();
@@ -246,6 +246,8 @@ impl Run {
                 }
                 let epoch = (self.progress.step / per_epoch) as usize;
                 let loss = std::mem::take(&mut self.progress.loss_sum) / per_epoch as f64;
+                // Saved before the features are judged: that takes a while, and must not cost the epoch.
+                self.save()?;
                 let judge = options.eval_every > 0 && epoch.is_multiple_of(options.eval_every);
                 let evaluation = if judge { self.evaluate(options)? } else { None };
                 let seconds = std::mem::replace(&mut started, Instant::now()).elapsed().as_secs_f64();
@@ -254,22 +256,40 @@ impl Run {
                     "step": self.progress.step, "epoch": epoch, "loss": loss, "lr": self.rate(epoch - 1), "seconds": seconds,
                     "waited": idle, "images_per_second": self.pace.2, "knn": evaluation,
                 }))?;
-                self.save()?;
                 on(Event::Epoch { epoch, loss, seconds, waited: idle, evaluation });
                 self.pace.0 = Instant::now();
                 continue;
             }
             if options.stop.load(Ordering::SeqCst) {
-                while !self.pending.is_empty() {
-                    self.finish_oldest(options, on)?;
-                }
+                self.drain(options, on)?;
                 self.save()?;
                 return Ok(Outcome::Stopped);
             }
             let Some(batch) = loader.next() else { break };
-            self.submit(next, batch?)?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    // What is under way has changed the weights already: count it, and keep it.
+                    self.drain(options, on)?;
+                    self.save()?;
+                    return Err(error);
+                }
+            };
+            if batch.pixels.len() > self.words {
+                // The step is about to be compiled anew, with a guard of its own: look at the old one first.
+                self.drain(options, on)?;
+            }
+            self.submit(next, batch)?;
         }
         Ok(Outcome::Done)
+    }
+
+    /// Look at all steps under way.
+    fn drain(&mut self, options: &RunOptions, on: &mut dyn FnMut(Event)) -> Result<()> {
+        while !self.pending.is_empty() {
+            self.finish_oldest(options, on)?;
+        }
+        Ok(())
     }
 
     fn rate(&self, epoch: usize) -> f32 {

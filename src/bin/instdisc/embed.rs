@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use instdisc::data::Split;
 use instdisc::eval::{Layer, Matrix};
 use instdisc::train::{Config, Folder, embed, features};
-use instdisc::{Result, checkpoint};
+use instdisc::{Error, Result, checkpoint};
 use std::path::{Path, PathBuf};
 
 /// Write a vector for every image: a NumPy array, and a text file with the images' names in order
@@ -50,6 +50,9 @@ impl LayerArg {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.out.extension().is_none_or(|e| e != "npy") {
+        return Err(Error::value("embed", "--out", "a file name that ends in .npy", args.out.display()));
+    }
     let gpu = show::gpu(args.adapter.as_deref())?;
     let trained = features(&gpu, &Folder::checkpoint(&args.run))?;
     let split = if args.test { Split::Test } else { Split::Train };

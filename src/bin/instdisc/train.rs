@@ -182,10 +182,16 @@ impl Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let gpu = show::gpu(args.adapter.as_deref())?;
     // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
-    let side = Config::decode_side(args.size.unwrap_or(224));
-    let dataset = show::images(&args.data, Split::Train, &args.images, args.limit, side)?;
-    let test = test_images(args, side)?;
+    let first = Config::decode_side(args.size.unwrap_or(224));
+    let mut dataset = show::images(&args.data, Split::Train, &args.images, args.limit, first)?;
     let (config, notes) = args.choices().resolve(dataset.len(), median_side(&*dataset)?, names(&*dataset))?;
+    let side = Config::decode_side(config.augmentation.side);
+    if side != first {
+        // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
+        eprintln!("reducing them to {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
+        dataset = show::images(&args.data, Split::Train, &args.images, args.limit, side)?;
+    }
+    let test = if args.eval_every > 0 { test_images(args, side)? } else { None };
     print(&config);
     notes.iter().for_each(|note| eprintln!("note: {note}"));
     let mut run = begin(args, &gpu, config, dataset)?;
