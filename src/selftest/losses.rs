@@ -49,6 +49,17 @@ pub(super) fn cases() -> Vec<Case> {
     flat.kinks = true;
     cases.push(flat);
     cases.push(learnt());
+    // All scores near −100: exp of them alone is nothing.
+    let mut far = softmax([3, 20, 8, 1], 0.01, 9110);
+    let mut random = Numbers::new(9111);
+    let first = far.inputs[0].values[..8].to_vec();
+    let near = |sign: f32, rows: usize, random: &mut Numbers| -> Vec<f32> {
+        random.normal(rows * 8).iter().zip(first.iter().cycle()).map(|(noise, x)| sign * x + 0.01 * noise).collect()
+    };
+    far.inputs[0].values = near(1.0, 3, &mut random);
+    far.inputs[1].values = near(-1.0, 20, &mut random);
+    far.label.push_str(", all scores near -100");
+    cases.push(far);
     cases.push(nce([1, 500, 128, 20_000], 0.1, 9103).samples(4));
     cases.push(nce([1, 500, 512, 20_000], 0.1, 9107).samples(2));
     cases.push(softmax([2, 70_000, 4, 1], 0.1, 9104).samples(2));
@@ -189,6 +200,8 @@ fn update(shape: [usize; 4], keep: f32, seed: usize) -> Case {
     let dim = shape[2];
     let mut case = against("bank_update", shape, &format!(", keep {keep}"), seed);
     case.inputs[0].differentiable = false;
+    // Not of the bank's length: of two equal ones it makes no difference which is weighed how.
+    case.inputs[0].values.iter_mut().for_each(|x| *x *= 1.75);
     let own = case.integers[0].values.clone();
     case.op(
         padded(dim) / 4 + 3,

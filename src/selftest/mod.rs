@@ -6,7 +6,7 @@
 //!
 //! - the forward result lies within the bound that the twin's magnitudes and the depth prove ([`twin::compare`]);
 //! - the gradient of each differentiable input agrees with central differences of the twin, for a random upstream;
-//! - with any subset of inputs tracked the gradients have the same bits, and recorded twice exactly double;
+//! - with any subset of inputs tracked the gradients have the same bits, and those of a second record are added;
 //! - every word of every result is written, and none beside it; padding stays zero;
 //! - a second run and a second program give the same bits.
 //!

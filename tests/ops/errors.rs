@@ -413,3 +413,50 @@ fn not_a_number_is_passed_on() {
         }
     }
 }
+
+/// Among equals the first has the gradient; zero of either sign has none.
+#[test]
+fn ties_and_zeros_are_as_stated() {
+    let mut t = Tape::new(gpu());
+    let (image, vector) = (x(&mut t, &[1, 1, 4, 4]), x(&mut t, &[8]));
+    t.track(image).unwrap();
+    t.track(vector).unwrap();
+    let pooled = ops::max_pool(&mut t, image, 2, 2, 0).unwrap();
+    let pooled = ops::mean(&mut t, pooled).unwrap();
+    let above = ops::relu(&mut t, vector).unwrap();
+    let mean = ops::mean(&mut t, above).unwrap();
+    let loss = ops::add(&mut t, pooled, mean).unwrap();
+    t.backward(loss).unwrap();
+    let grads = [image, vector].map(|x| t.grad(x).unwrap());
+    t.keep(above).unwrap();
+    let mut program = t.compile().unwrap();
+    program.write(image, &[0.5; 16]).unwrap();
+    program.write(vector, &[0.0, -0.0, -1e-40, 1.0, -1.0, f32::MIN_POSITIVE, f32::NEG_INFINITY, 3.0]).unwrap();
+    program.run().unwrap();
+    let q = 0.25;
+    assert_eq!(program.read(grads[0]).unwrap(), [q, 0., q, 0., 0., 0., 0., 0., q, 0., q, 0., 0., 0., 0., 0.]);
+    let e = 0.125;
+    assert_eq!(program.read(grads[1]).unwrap(), [0., 0., 0., e, 0., e, 0., e]);
+    assert!(program.read_words(above).unwrap()[..3].iter().all(|bits| *bits == 0), "zero without a sign");
+}
+
+/// A gradient that the host has given is not written over: an `add` hands its own on to one of its inputs.
+#[test]
+fn a_given_upstream_stays_as_it_is() {
+    let mut t = Tape::new(gpu());
+    let a = x(&mut t, &[4]);
+    t.track(a).unwrap();
+    let y = ops::relu(&mut t, a).unwrap();
+    let sum = ops::add(&mut t, y, a).unwrap();
+    let upstream = x(&mut t, &[4]);
+    t.backward_from(sum, upstream).unwrap();
+    let grad = t.grad(a).unwrap();
+    let mut program = t.compile().unwrap();
+    program.write(a, &[1.0, -1.0, 2.0, -2.0]).unwrap();
+    program.write(upstream, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    for _ in 0..3 {
+        program.run().unwrap();
+        assert_eq!(program.read(grad).unwrap(), [2.0, 2.0, 6.0, 4.0]);
+        assert_eq!(program.read(upstream).unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    }
+}
