@@ -124,7 +124,6 @@ impl Method {
     /// Those of [`ops::nce_estimate`].
     pub fn estimate_z(&self, tape: &mut Tape, objective: &Objective) -> Result<()> {
         let (Some((spread, m)), Loss::Nce { z, .. }) = (objective.spread, self.loss) else { return Ok(()) };
-        tape.guard_finite(spread)?;
         let keep = if z == ZRule::First { 1.0 } else { 0.99 };
         ops::nce_estimate(tape, spread, objective.z, m, objective.bank.shape()[0], keep)
     }
