@@ -112,27 +112,32 @@ fn options() -> RunOptions {
     RunOptions { eval_every: 0, ..RunOptions::default() }
 }
 
-/// The state as a checkpoint's bytes, and the loss of every step by its number, as bits.
+/// The state as a checkpoint's bytes, and the losses of steps and epochs by their numbers, as bits.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Trail {
     state: Vec<u8>,
     losses: BTreeMap<u64, u32>,
+    epochs: BTreeMap<usize, u64>,
 }
 
 impl Trail {
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         hasher.write(&self.state);
-        self.losses.iter().for_each(|(step, loss)| hasher.write_u64(step << 32 | u64::from(*loss)));
+        self.losses.iter().for_each(|(step, loss)| hasher.write_u64((step << 32) | u64::from(*loss)));
+        self.epochs.values().for_each(|loss| hasher.write_u64(*loss));
         hasher.finish()
     }
 
     /// Train, keep the losses, and do `also` after each step.
     fn train(&mut self, run: &mut Run, options: &RunOptions, mut also: impl FnMut(u64)) -> instdisc::Result<Outcome> {
-        let outcome = run.train(options, &mut |event| {
-            if let Event::Step { step, loss, .. } = event {
+        let outcome = run.train(options, &mut |event| match event {
+            Event::Step { step, loss, .. } => {
                 self.losses.insert(step, loss.to_bits());
                 also(step);
+            }
+            Event::Epoch { epoch, loss, .. } => {
+                self.epochs.insert(epoch, loss.to_bits());
             }
         })?;
         self.state = state(run);
