@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/gemm_lanes.wgsl
+// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
 // conv2d: convolution of images, its gradients to the input and to the weight; implicit GEMMs, no im2col buffer.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
@@ -12,16 +12,16 @@
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
 //           output channels, ci_stride = groups ci padded, co_stride = co padded.
-// Dispatch: workgroups of LANES tiles, folded; the tiles are, with up(a, b) = a / b rounded up, ci4 = up(ci, 4),
-//           co4 = up(co, 4) / groups (co / 4 / groups with groups),
-//           forward      up(n oh ow, ROWS) groups up(co4, COLS)
-//           grad_input   stride^2 up(n up(h, stride) up(w, stride), ROWS) groups up(ci4, COLS)
-//           grad_weight  split kh kw up(ci, ROWS) groups up(co4, COLS)
-//           grad_weight_sum  kh kw 4 ci4 co_stride / 4
+// Dispatch: workgroups of LANES lanes, TOGETHER a tile, folded; the tiles are, with up(a, b) = a / b rounded up,
+//           WIDE = COLS TOGETHER, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
+//           forward      up(n oh ow, ROWS) groups up(co4, WIDE)
+//           grad_input   stride^2 up(n up(h, stride) up(w, stride), ROWS) groups up(ci4, WIDE)
+//           grad_weight  split up(kh kw 4 ci4, ROWS) groups up(co4, WIDE)
+//           and in the others a lane for each of grad_weight_sum  kh kw 4 ci4 co_stride / 4;
 //           forward_any n oh ow co_stride / 4; grad_input_any n h w ci_stride / 4;
 //           grad_weight_any split kh kw 4 ci4 co_stride / 4
 // Order:    r, s, then channels ascending, one chain of fused multiply-adds; grad_weight: b, p, q ascending within a part,
-//           parts ascending. It depends on the shapes and `split` only, not on ROWS, COLS or LANES.
+//           parts ascending. It depends on the shapes and `split` only, not on ROWS, COLS, LANES or TOGETHER.
 // Safety:   pixels and columns are clamped to the last one before a load and tested before a store; taps outside the image
 //           load from the first pixel and count as zero. Needs all sizes > 0 and split <= n oh.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together
@@ -55,6 +55,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
+const WIDE = COLS * TOGETHER;
+
 fn up(a: u32, b: u32) -> u32 {
     return (a + b - 1u) / b;
 }
@@ -84,51 +86,41 @@ fn forward(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let size = params;
-    let index = folded(group, groups) * LANES + lane;
+    let member = lane % TOGETHER;
+    let index = (folded(group, groups) * LANES + lane) / TOGETHER;
     let pixels = size.n * size.oh * size.ow;
-    let across = up(outputs(size), COLS);
+    let across = up(outputs(size), WIDE);
     let down = up(pixels, ROWS);
     if index >= size.groups * across * down {
         return;
     }
     let pixel = index % down * ROWS;
     let part = index / down / across;
-    let column = index / down % across * COLS;
+    let column = index / down % across * WIDE + member;
     let ci4 = inputs(size);
     let xs = size.ci_stride / 4u;
     let ys = size.co_stride / 4u;
     var columns: array<u32, COLS>;
     for (var v = 0u; v < COLS; v++) {
-        columns[v] = part * outputs(size) + min(column + v, outputs(size) - 1u);
+        columns[v] = part * outputs(size) + min(column + v * TOGETHER, outputs(size) - 1u);
     }
     // The corner of each pixel's window; a coordinate left of the image wraps round to a large number.
-    var top: array<u32, ROWS>;
-    var left: array<u32, ROWS>;
-    var image: array<u32, ROWS>;
-    var p = pixel;
-    var q = p % size.ow;
-    var line = p / size.ow % size.oh;
-    var b = p / size.ow / size.oh;
-    for (var i = 0u; i < ROWS; i++) {
-        left[i] = q * size.stride - size.pad;
-        top[i] = line * size.stride - size.pad;
-        image[i] = b * size.h;
-        // The next pixel; the last one again where there is none.
-        let more = u32(p + 1u < pixels);
-        p += more;
-        q += more;
-        line += u32(q == size.ow);
-        q = select(q, 0u, q == size.ow);
-        b += u32(line == size.oh);
-        line = select(line, 0u, line == size.oh);
+    var top: array<u32, OWN>;
+    var left: array<u32, OWN>;
+    var image: array<u32, OWN>;
+    for (var i = 0u; i < OWN; i++) {
+        let p = min(pixel + i * TOGETHER + member, pixels - 1u);
+        left[i] = p % size.ow * size.stride - size.pad;
+        top[i] = p / size.ow % size.oh * size.stride - size.pad;
+        image[i] = p / size.ow / size.oh * size.h;
     }
     var tile: Tile;
     var first = 0u;
     for (var r = 0u; r < size.kh; r++) {
         for (var s = 0u; s < size.kw; s++) {
-            var at: array<u32, ROWS>;
-            var inside: array<bool, ROWS>;
-            for (var i = 0u; i < ROWS; i++) {
+            var at: array<u32, OWN>;
+            var inside: array<bool, OWN>;
+            for (var i = 0u; i < OWN; i++) {
                 let iy = top[i] + r;
                 let ix = left[i] + s;
                 inside[i] = iy < size.h && ix < size.w;
@@ -141,8 +133,8 @@ fn forward(
                         b[j * COLS + v] = weight[(first + 4u * c + j) * ys + columns[v]];
                     }
                 }
-                for (var i = 0u; i < ROWS; i++) {
-                    accumulate(&tile, i, select(vec4(0.0), x[at[i] + c], inside[i]), &b);
+                for (var i = 0u; i < OWN; i++) {
+                    accumulate_rows(&tile, i, select(vec4(0.0), x[at[i] + c], inside[i]), &b);
                 }
             }
             first += 4u * ci4;
@@ -150,7 +142,7 @@ fn forward(
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if pixel + i < pixels && column + v < outputs(size) {
+            if pixel + i < pixels && column + v * TOGETHER < outputs(size) {
                 result[(pixel + i) * ys + columns[v]] = tile[i * COLS + v];
             }
         }
@@ -164,12 +156,13 @@ fn grad_input(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let size = params;
-    let index = folded(group, groups) * LANES + lane;
+    let member = lane % TOGETHER;
+    let index = (folded(group, groups) * LANES + lane) / TOGETHER;
     // Pixels with the same remainder by the stride meet the same taps: a class.
     let high = up(size.h, size.stride);
     let wide = up(size.w, size.stride);
     let pixels = size.n * high * wide;
-    let across = up(inputs(size), COLS);
+    let across = up(inputs(size), WIDE);
     let down = up(pixels, ROWS);
     let of_class = size.groups * across * down;
     if index >= size.stride * size.stride * of_class {
@@ -179,7 +172,7 @@ fn grad_input(
     let a_col = index / of_class % size.stride;
     let pixel = index % of_class % down * ROWS;
     let part = index % of_class / down / across;
-    let column = index % of_class / down % across * COLS;
+    let column = index % of_class / down % across * WIDE + member;
     let co4 = outputs(size);
     let ci4 = inputs(size);
     let xs = size.ci_stride / 4u;
@@ -187,36 +180,25 @@ fn grad_input(
     // The first tap of the class; a tap further by a stride reads a pixel of dy before.
     let r0 = (a_row + size.pad) % size.stride;
     let s0 = (a_col + size.pad) % size.stride;
-    var bottom: array<u32, ROWS>;
-    var right: array<u32, ROWS>;
-    var image: array<u32, ROWS>;
     let shift_x = (a_col + size.pad) / size.stride;
     let shift_y = (a_row + size.pad) / size.stride;
-    var p = pixel;
-    var q = p % wide;
-    var line = p / wide % high;
-    var b = p / wide / high;
-    for (var i = 0u; i < ROWS; i++) {
-        right[i] = q + shift_x;
-        bottom[i] = line + shift_y;
-        image[i] = b;
-        // The next pixel; the last one again where there is none.
-        let more = u32(p + 1u < pixels);
-        p += more;
-        q += more;
-        line += u32(q == wide);
-        q = select(q, 0u, q == wide);
-        b += u32(line == high);
-        line = select(line, 0u, line == high);
+    var bottom: array<u32, OWN>;
+    var right: array<u32, OWN>;
+    var image: array<u32, OWN>;
+    for (var i = 0u; i < OWN; i++) {
+        let p = min(pixel + i * TOGETHER + member, pixels - 1u);
+        right[i] = p % wide + shift_x;
+        bottom[i] = p / wide % high + shift_y;
+        image[i] = p / wide / high;
     }
     var tile: Tile;
     var back_y = 0u;
     for (var r = r0; r < size.kh; r += size.stride) {
         var back_x = 0u;
         for (var s = s0; s < size.kw; s += size.stride) {
-            var at: array<u32, ROWS>;
-            var inside: array<bool, ROWS>;
-            for (var i = 0u; i < ROWS; i++) {
+            var at: array<u32, OWN>;
+            var inside: array<bool, OWN>;
+            for (var i = 0u; i < OWN; i++) {
                 let oy = bottom[i] - back_y;
                 let ox = right[i] - back_x;
                 inside[i] = oy < size.oh && ox < size.ow;
@@ -226,7 +208,7 @@ fn grad_input(
             for (var o = 0u; o < co4; o++) {
                 var b: Steps;
                 for (var v = 0u; v < COLS; v++) {
-                    let line = (first + 4u * min(column + v, ci4 - 1u)) * ys + part * co4 + o;
+                    let line = (first + 4u * min(column + v * TOGETHER, ci4 - 1u)) * ys + part * co4 + o;
                     let b0 = weight[line];
                     let b1 = weight[line + ys];
                     let b2 = weight[line + 2u * ys];
@@ -236,8 +218,8 @@ fn grad_input(
                     b[2u * COLS + v] = vec4(b0.z, b1.z, b2.z, b3.z);
                     b[3u * COLS + v] = vec4(b0.w, b1.w, b2.w, b3.w);
                 }
-                for (var i = 0u; i < ROWS; i++) {
-                    accumulate(&tile, i, select(vec4(0.0), dy[at[i] + o], inside[i]), &b);
+                for (var i = 0u; i < OWN; i++) {
+                    accumulate_rows(&tile, i, select(vec4(0.0), dy[at[i] + o], inside[i]), &b);
                 }
             }
             back_x++;
@@ -245,11 +227,13 @@ fn grad_input(
         back_y++;
     }
     for (var i = 0u; i < ROWS; i++) {
-        let ix = (right[i] - shift_x) * size.stride + a_col;
-        let iy = (bottom[i] - shift_y) * size.stride + a_row;
+        let p = pixel + i;
+        let ix = p % wide * size.stride + a_col;
+        let iy = p / wide % high * size.stride + a_row;
         for (var v = 0u; v < COLS; v++) {
-            if pixel + i < pixels && iy < size.h && ix < size.w && column + v < ci4 {
-                put(((image[i] * size.h + iy) * size.w + ix) * xs + part * ci4 + column + v, tile[i * COLS + v]);
+            let c = column + v * TOGETHER;
+            if p < pixels && iy < size.h && ix < size.w && c < ci4 {
+                put(((p / wide / high * size.h + iy) * size.w + ix) * xs + part * ci4 + c, tile[i * COLS + v]);
             }
         }
     }
@@ -262,70 +246,69 @@ fn grad_weight(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let size = params;
-    let index = folded(group, groups) * LANES + lane;
+    let member = lane % TOGETHER;
+    let index = (folded(group, groups) * LANES + lane) / TOGETHER;
     let ci4 = inputs(size);
     let xs = size.ci_stride / 4u;
     let ys = size.co_stride / 4u;
-    let across = up(outputs(size), COLS);
+    let across = up(outputs(size), WIDE);
     let lanes = size.groups * across;
-    let down = up(4u * ci4, ROWS);
-    let taps = size.kh * size.kw;
-    if index >= size.split * taps * down * lanes {
+    let fours = size.kh * size.kw * ci4; // rows of dw in fours: tap by tap, channels within
+    let down = up(4u * fours, ROWS);
+    if index >= size.split * down * lanes {
         return;
     }
     let part = index % lanes / across;
-    let column = index % across * COLS;
+    let column = index % across * WIDE + member;
     let row = index / lanes % down * ROWS;
-    let tap = index / (lanes * down) % taps;
-    let r = tap / size.kw;
-    let s = tap % size.kw;
-    // The rows of dy that are this part's, and the columns for which tap s meets the image.
-    let chunk = index / (lanes * down * taps);
+    // The rows of dy that are this part's.
+    let chunk = index / (lanes * down);
     let lines = size.n * size.oh;
     let start = chunk * (lines / size.split) + min(chunk, lines % size.split);
     let end = start + lines / size.split + u32(chunk < lines % size.split);
-    let begin = up(max(size.pad, s) - s, size.stride);
-    let end_q = min(size.ow, up(max(size.w + size.pad, s) - s, size.stride));
     var columns: array<u32, COLS>;
     for (var v = 0u; v < COLS; v++) {
-        columns[v] = part * outputs(size) + min(column + v, outputs(size) - 1u);
+        columns[v] = part * outputs(size) + min(column + v * TOGETHER, outputs(size) - 1u);
     }
-    var rows: array<u32, ROWS / 4u>;
-    for (var i = 0u; i < ROWS / 4u; i++) {
-        rows[i] = part * ci4 + min(row / 4u + i, ci4 - 1u);
+    // The tap of each four, and its channels; a coordinate left of the image wraps round to a large number.
+    var channels: array<u32, OWN / 4u>;
+    var down_by: array<u32, OWN / 4u>;
+    var right_by: array<u32, OWN / 4u>;
+    for (var i = 0u; i < OWN / 4u; i++) {
+        let four = min(row / 4u + i * TOGETHER + member, fours - 1u);
+        channels[i] = part * ci4 + four % ci4;
+        down_by[i] = four / ci4 / size.kw - size.pad;
+        right_by[i] = four / ci4 % size.kw - size.pad;
     }
     var tile: Tile;
     for (var line = start; line < end; line++) {
-        let iy = line % size.oh * size.stride + r - size.pad;
-        if iy < size.h {
-            let image = (line / size.oh * size.h + iy) * size.w;
-            for (var q = begin; q < end_q; q += 4u) {
-                var at: array<u32, 4>;
-                var b: Steps;
+        let top = line % size.oh * size.stride;
+        let image = line / size.oh * size.h;
+        for (var q = 0u; q < size.ow; q += 4u) {
+            var b: Steps;
+            for (var j = 0u; j < 4u; j++) {
+                let at = (line * size.ow + min(q + j, size.ow - 1u)) * ys;
+                for (var v = 0u; v < COLS; v++) {
+                    b[j * COLS + v] = dy[at + columns[v]];
+                }
+            }
+            for (var i = 0u; i < OWN / 4u; i++) {
+                let iy = top + down_by[i];
+                var a: array<vec4<f32>, 4>;
                 for (var j = 0u; j < 4u; j++) {
-                    let ox = min(q + j, end_q - 1u);
-                    at[j] = (image + ox * size.stride + s - size.pad) * xs;
-                    for (var v = 0u; v < COLS; v++) {
-                        b[j * COLS + v] = dy[(line * size.ow + ox) * ys + columns[v]];
-                    }
+                    let ix = (q + j) * size.stride + right_by[i];
+                    let inside = iy < size.h && ix < size.w && q + j < size.ow;
+                    let at = select(0u, ((image + iy) * size.w + ix) * xs, inside) + channels[i];
+                    a[j] = select(vec4(0.0), x[at], inside);
                 }
-                for (var i = 0u; i < ROWS / 4u; i++) {
-                    let a0 = x[at[0] + rows[i]];
-                    let a1 = select(vec4(0.0), x[at[1] + rows[i]], q + 1u < end_q);
-                    let a2 = select(vec4(0.0), x[at[2] + rows[i]], q + 2u < end_q);
-                    let a3 = select(vec4(0.0), x[at[3] + rows[i]], q + 3u < end_q);
-                    accumulate(&tile, 4u * i, vec4(a0.x, a1.x, a2.x, a3.x), &b);
-                    accumulate(&tile, 4u * i + 1u, vec4(a0.y, a1.y, a2.y, a3.y), &b);
-                    accumulate(&tile, 4u * i + 2u, vec4(a0.z, a1.z, a2.z, a3.z), &b);
-                    accumulate(&tile, 4u * i + 3u, vec4(a0.w, a1.w, a2.w, a3.w), &b);
-                }
+                accumulate_fours(&tile, i, a, &b);
             }
         }
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if row + i < 4u * ci4 && column + v < outputs(size) {
-                let at = ((chunk * taps + tap) * 4u * ci4 + row + i) * ys + columns[v];
+            if row + i < 4u * fours && column + v * TOGETHER < outputs(size) {
+                let at = (chunk * 4u * fours + row + i) * ys + columns[v];
                 if ACCUMULATE && size.split == 1u {
                     result[at] += tile[i * COLS + v];
                 } else {

@@ -9,21 +9,28 @@ use naga::back::{hlsl, msl, pipeline_constants, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 type Tune = Vec<(&'static str, u32)>;
+type Swap = Vec<(&'static str, &'static str)>;
 
 /// Every shader: those of the ops, and the one that measures the adapter.
 fn shaders() -> impl Iterator<Item = &'static Shader> {
-    OPS.iter().map(|op| op.shader).chain([&PEAK_SHADER])
+    OPS.iter().flat_map(|op| op.shaders).copied().chain([&PEAK_SHADER])
 }
 
-/// The tunables that ops set, beside those of the file.
-fn tunes(file: &str) -> Vec<Tune> {
-    let columns = [1, 2, 4].map(|cols| vec![("ROWS", 8), ("COLS", cols)]);
-    let mut all = vec![Vec::new()];
+/// The tunables that ops set, beside those of the file, with the pieces that they swap.
+fn tunes(file: &str) -> Vec<(Tune, Swap)> {
+    let mut all = vec![(Vec::new(), Vec::new())];
     match file {
-        "conv2d.wgsl" | "gemm.wgsl" => all.extend(columns),
-        "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| vec![("DIM4", dim)])),
+        "conv2d.wgsl" | "gemm.wgsl" => {
+            all.extend([1, 2, 4].map(|cols| (vec![("ROWS", 8), ("COLS", cols)], Vec::new())));
+            for (rows, cols, together) in [(32, 1, 8), (32, 2, 8), (16, 1, 4), (32, 2, 4)] {
+                let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", together), ("TOGETHER", together)];
+                all.push((tune, vec![("lib/apart.wgsl", "lib/together.wgsl")]));
+            }
+        }
+        "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| (vec![("DIM4", dim)], Vec::new()))),
         "nce.wgsl" => {
-            all.extend([(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)].map(|(d, l)| vec![("DIM4", d), ("LANES", l)]))
+            let sizes = [(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)];
+            all.extend(sizes.map(|(d, l)| (vec![("DIM4", d), ("LANES", l)], Vec::new())));
         }
         _ => {}
     }
@@ -42,8 +49,17 @@ fn switches(module: &naga::Module) -> Vec<naga::back::PipelineConstants> {
 }
 
 /// Translate one entry point to all three languages.
-fn translate(module: &naga::Module, entry: &str, constants: &naga::back::PipelineConstants) -> Result<(), String> {
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(module).map_err(|e| format!("{e:?}"))?;
+fn translate(
+    module: &naga::Module,
+    entry: &str,
+    constants: &naga::back::PipelineConstants,
+    subgroups: bool,
+) -> Result<(), String> {
+    let mut validator =
+        Validator::new(ValidationFlags::all(), if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() });
+    validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+    validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
+    let info = validator.validate(module).map_err(|e| format!("{e:?}"))?;
     let stage = naga::ShaderStage::Compute;
     let (module, info) = pipeline_constants::process_overrides(module, &info, Some((stage, entry)), constants)
         .map_err(|e| format!("overrides: {e}"))?;
@@ -58,7 +74,8 @@ fn translate(module: &naga::Module, entry: &str, constants: &naga::back::Pipelin
     let (text, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|e| format!("MSL: {e}"))?;
     assert!(text.contains("kernel void"), "{text}");
 
-    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V5_1, fake_missing_bindings: true, ..Default::default() };
+    let shader_model = if subgroups { hlsl::ShaderModel::V6_0 } else { hlsl::ShaderModel::V5_1 };
+    let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
     let pipeline = hlsl::PipelineOptions { entry_point: Some((stage, entry.into())) };
     let mut text = String::new();
     hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None).map_err(|e| format!("HLSL: {e}"))?;
@@ -70,14 +87,14 @@ fn translate(module: &naga::Module, entry: &str, constants: &naga::back::Pipelin
 fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
     let (mut points, mut variants, mut failed) = (0, 0, Vec::new());
     for shader in shaders() {
-        for tune in tunes(shader.file) {
-            let source = shader.source(&tune).unwrap();
+        for (tune, swap) in tunes(shader.file) {
+            let source = shader.source(&tune, &swap).unwrap();
             let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
             points += if tune.is_empty() { module.entry_points.len() } else { 0 };
             for constants in switches(&module) {
                 for entry in &module.entry_points {
                     variants += 1;
-                    if let Err(text) = translate(&module, &entry.name, &constants) {
+                    if let Err(text) = translate(&module, &entry.name, &constants, !swap.is_empty()) {
                         failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", shader.file, entry.name));
                     }
                 }
@@ -92,8 +109,8 @@ fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
 fn layouts_and_budgets_hold_for_every_entry_point() {
     let (mut points, mut most) = (0, [0; 3]);
     for shader in shaders() {
-        for tune in tunes(shader.file) {
-            for point in shader.reflect(&tune).unwrap() {
+        for (tune, swap) in tunes(shader.file) {
+            for point in shader.reflect(&tune, &swap).unwrap() {
                 let name = format!("{}:{} {tune:?}", shader.file, point.name);
                 points += 1;
                 let invocations: u32 = point.workgroup.iter().product();
@@ -141,7 +158,7 @@ fn head_fault(shader: &Shader) -> Option<String> {
     if !places.is_sorted() {
         return Some("has its head in another order".into());
     }
-    let Ok(points) = shader.reflect(&[]) else { return Some("is not valid".into()) };
+    let Ok(points) = shader.reflect(&[], &[]) else { return Some("is not valid".into()) };
     let says = |name: &str| head.iter().any(|l| l.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == name));
     let without = points.iter().find(|p| !says(&p.name));
     without.map(|p| format!("says nothing of `{}`", p.name))

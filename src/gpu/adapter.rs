@@ -42,6 +42,8 @@ pub struct AdapterFacts {
     pub f16: bool,
     /// Whether subgroup operations can be used in shaders.
     pub subgroups: bool,
+    /// The fewest lanes of a subgroup.
+    pub subgroup: u32,
 }
 
 impl AdapterFacts {
@@ -62,6 +64,7 @@ impl AdapterFacts {
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroup: info.subgroup_min_size,
         }
     }
 }
@@ -106,9 +109,11 @@ pub(super) fn open(options: &OpenOptions) -> Result<(wgpu::Device, wgpu::Queue, 
     };
     let adapter = all.swap_remove(place);
     let facts = AdapterFacts::of(&adapter);
+    // Subgroups only where kernels use them: on Vulkan the feature lets every pipeline's subgroups vary in size.
+    let useful = if facts.software { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("instdisc"),
-        required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+        required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | useful),
         required_limits: options.limits.clone().unwrap_or_else(|| adapter.limits()),
         ..Default::default()
     };

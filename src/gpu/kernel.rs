@@ -15,6 +15,15 @@ pub struct Variant {
     pub on: Vec<&'static str>,
     /// Register-tile sizes: constants under `// tune`.
     pub tune: Vec<(&'static str, u32)>,
+    /// Pieces of `lib/` that stand in for others.
+    pub swap: Vec<(&'static str, &'static str)>,
+}
+
+impl Variant {
+    /// The entry point as its file has it.
+    pub fn new(file: &'static str, entry: &'static str) -> Self {
+        Self { file, entry, on: Vec::new(), tune: Vec::new(), swap: Vec::new() }
+    }
 }
 
 impl std::fmt::Display for Variant {
@@ -54,11 +63,11 @@ impl Gpu {
 
     fn build(&self, shader: &Shader, variant: Variant) -> Result<Kernel> {
         let label = variant.to_string();
-        let points = shader.reflect(&variant.tune)?;
+        let points = shader.reflect(&variant.tune, &variant.swap)?;
         let point = points.into_iter().find(|p| p.name == variant.entry);
         let point = point.ok_or_else(|| Error::Gpu { label: label.clone(), text: "no such entry point".into() })?;
         self.fits(&label, &point)?;
-        let source = wgpu::ShaderSource::Wgsl(shader.source(&variant.tune)?.into());
+        let source = wgpu::ShaderSource::Wgsl(shader.source(&variant.tune, &variant.swap)?.into());
         let entries: Vec<_> = point
             .bindings
             .iter()

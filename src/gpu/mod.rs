@@ -6,6 +6,7 @@
 
 mod adapter;
 mod buffer;
+mod choices;
 mod dispatch;
 mod kernel;
 mod peak;
@@ -15,6 +16,7 @@ mod trusted;
 
 pub use adapter::{AdapterFacts, OpenOptions, adapters};
 pub use buffer::{Buffer, Read};
+pub use choices::Choices;
 pub use dispatch::{Batch, Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
 pub use peak::{PEAK_SHADER, Peak, PeakMeter};
@@ -30,6 +32,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
+    choices: Arc<Choices>,
 }
 
 struct Inner {
@@ -115,7 +118,28 @@ impl Gpu {
                 checked,
                 unique: AtomicU64::new(0),
             }),
+            choices: Arc::default(),
         }
+    }
+
+    /// The same device, for tapes that compute their products and convolutions by these choices.
+    pub fn with_choices(&self, choices: Choices) -> Self {
+        Self { inner: self.inner.clone(), choices: Arc::new(choices) }
+    }
+
+    /// How its tapes compute products and convolutions.
+    pub fn choices(&self) -> &Choices {
+        &self.choices
+    }
+
+    /// How many lanes of a workgroup can hand each other what they have read: 8 or 4 on a device for a processor that was
+    /// opened with subgroups, else 1. On GPUs workgroup memory does that.
+    pub fn together(&self) -> u32 {
+        let facts = &self.inner.facts;
+        if !facts.software || !self.inner.device.features().contains(wgpu::Features::SUBGROUP) {
+            return 1;
+        }
+        [8, 4].into_iter().find(|&lanes| lanes <= facts.subgroup).unwrap_or(1)
     }
 
     /// What is known of the adapter.

@@ -115,7 +115,7 @@ fn dispatch(
     groups: usize,
     work: Work,
 ) -> Result<Dispatch> {
-    let kernel = gpu.kernel(&PEAK_SHADER, Variant { file: PEAK_SHADER.file, entry, on: Vec::new(), tune })?;
+    let kernel = gpu.kernel(&PEAK_SHADER, Variant { tune, ..Variant::new(PEAK_SHADER.file, entry) })?;
     // A fixed point at 1, towards which every chain falls: nothing overflows and nothing becomes denormal.
     let values = [("words", words.into()), ("factor", 0.999f32.into()), ("step", 0.001f32.into())];
     let params = Dispatch::params(&kernel, &values)?;

@@ -14,10 +14,12 @@ pub struct Shader {
 /// The shared pieces in `shaders/lib/`, by the name that a `// needs:` line gives them.
 pub fn library() -> &'static [(&'static str, &'static str)] {
     &[
+        ("lib/apart.wgsl", include_str!("../../shaders/lib/apart.wgsl")),
         ("lib/gemm_lanes.wgsl", include_str!("../../shaders/lib/gemm_lanes.wgsl")),
         ("lib/grid.wgsl", include_str!("../../shaders/lib/grid.wgsl")),
         ("lib/rng.wgsl", include_str!("../../shaders/lib/rng.wgsl")),
         ("lib/step.wgsl", include_str!("../../shaders/lib/step.wgsl")),
+        ("lib/together.wgsl", include_str!("../../shaders/lib/together.wgsl")),
     ]
 }
 
@@ -78,14 +80,20 @@ impl Shader {
         first.strip_prefix("// needs:").map(|list| list.split_whitespace().collect()).unwrap_or_default()
     }
 
-    /// The whole source: needed files first, then this one, with the literals under `// tune` replaced.
+    /// The whole source: needed files first, then this one. Each `swap` takes the second piece of `lib/` in place of the
+    /// first, which offers the same functions; each `tune` replaces a literal under `// tune`.
     ///
     /// # Errors
-    /// [`Error::Gpu`] for a needed file or a tunable that does not exist: faults of this crate.
-    pub fn source(&self, tune: &[(&'static str, u32)]) -> Result<String> {
+    /// [`Error::Gpu`] for a needed file, a swapped one or a tunable that does not exist: faults of this crate.
+    pub fn source(&self, tune: &[(&'static str, u32)], swap: &[(&'static str, &'static str)]) -> Result<String> {
         let fault = |text: String| Error::Gpu { label: self.file.into(), text };
         let mut source = String::new();
-        for need in self.needs() {
+        let needs = self.needs();
+        if let Some((from, _)) = swap.iter().find(|(from, _)| !needs.contains(from)) {
+            return Err(fault(format!("does not need {from}, which is to be swapped")));
+        }
+        for need in needs {
+            let need = swap.iter().find(|(from, _)| *from == need).map_or(need, |(_, to)| to);
             let (_, text) = library().iter().find(|(name, _)| *name == need).ok_or_else(|| fault(format!("needs {need}")))?;
             source.push_str(text);
             source.push('\n');
@@ -100,7 +108,7 @@ impl Shader {
 
     /// The tunable constants with their values in the file.
     pub fn tunables(&self) -> Vec<(String, u32)> {
-        let source = self.source(&[]).unwrap_or_default();
+        let source = self.source(&[], &[]).unwrap_or_default();
         tune_lines(&source).filter_map(|(_, line)| parse(line)).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
@@ -108,11 +116,15 @@ impl Shader {
     ///
     /// # Errors
     /// [`Error::Gpu`] with naga's text where the file is not valid.
-    pub fn reflect(&self, tune: &[(&'static str, u32)]) -> Result<Vec<EntryPoint>> {
-        let source = self.source(tune)?;
+    pub fn reflect(&self, tune: &[(&'static str, u32)], swap: &[(&'static str, &'static str)]) -> Result<Vec<EntryPoint>> {
+        let source = self.source(tune, swap)?;
         let fault = |text: String| Error::Gpu { label: self.file.into(), text };
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| fault(e.emit_to_string(&source)))?;
-        let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+        // Only swapped pieces may go beyond what every device has; the device itself refuses what it lacks.
+        let beyond = if swap.is_empty() { naga::valid::Capabilities::empty() } else { naga::valid::Capabilities::SUBGROUP };
+        let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), beyond);
+        validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+        validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
         let info = validator.validate(&module).map_err(|e| fault(e.emit_to_string(&source)))?;
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).map_err(|e| fault(e.to_string()))?;
@@ -202,14 +214,14 @@ mod tests {
     fn only_constants_under_the_heading_can_be_tuned() {
         let shader = Shader { file: "t.wgsl", text: TEXT };
         assert_eq!(shader.tunables(), [("ROWS".to_owned(), 8), ("COLS".to_owned(), 2)]);
-        assert!(shader.source(&[("COLS", 4)]).unwrap().contains("const COLS = 4u;\n"));
-        assert!(shader.source(&[("ROWS", 16)]).unwrap().contains("const ROWS = 16u; // rows\n"));
-        assert!(shader.source(&[("FIXED", 4)]).is_err());
-        assert!(shader.source(&[("OTHER", 4)]).is_err());
+        assert!(shader.source(&[("COLS", 4)], &[]).unwrap().contains("const COLS = 4u;\n"));
+        assert!(shader.source(&[("ROWS", 16)], &[]).unwrap().contains("const ROWS = 16u; // rows\n"));
+        assert!(shader.source(&[("FIXED", 4)], &[]).is_err());
+        assert!(shader.source(&[("OTHER", 4)], &[]).is_err());
     }
 
     #[test]
     fn a_missing_piece_is_an_error() {
-        assert!(Shader { file: "t.wgsl", text: "// needs: lib/nothing.wgsl\n" }.source(&[]).is_err());
+        assert!(Shader { file: "t.wgsl", text: "// needs: lib/nothing.wgsl\n" }.source(&[], &[]).is_err());
     }
 }

@@ -1,4 +1,6 @@
-use super::images;
+use super::algorithm::LANES;
+use super::gemm::Linear;
+use super::{Algorithm, Direction, Problem, images};
 use crate::error::{Error, Result};
 use crate::gpu::{Shader, Work};
 use crate::shape::{Layout, padded};
@@ -7,7 +9,7 @@ use crate::tape::{Launch, Tape, Tensor};
 pub(super) static SHADER: Shader = Shader { file: "conv2d.wgsl", text: include_str!("../../shaders/conv2d.wgsl") };
 
 /// Stride, padding and groups of a convolution, the same in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Pixels between windows.
     pub stride: usize,
@@ -23,26 +25,43 @@ impl Default for Conv {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    n: usize,
-    h: usize,
-    w: usize,
-    ci: usize,
-    co: usize,
-    oh: usize,
-    ow: usize,
-    kh: usize,
-    kw: usize,
-    conv: Conv,
+/// The sizes of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sizes {
+    /// Images.
+    pub n: usize,
+    /// Height of the input.
+    pub h: usize,
+    /// Width of the input.
+    pub w: usize,
+    /// Input channels of a group.
+    pub ci: usize,
+    /// Output channels of all groups.
+    pub co: usize,
+    /// Height of the kernel.
+    pub kh: usize,
+    /// Width of the kernel.
+    pub kw: usize,
+    /// Stride, padding and groups.
+    pub conv: Conv,
 }
 
-/// Lanes a workgroup; each owns a tile of rows by vec4 columns.
-const LANES: usize = 8;
-
-/// Rows and vec4 columns of a lane's tile, for so many vec4 columns a group. The result's bits do not depend on it.
-fn tile(columns: usize) -> (usize, usize) {
-    (8, columns.next_power_of_two().clamp(1, 4))
+impl std::fmt::Display for Sizes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { n, h, w, ci, co, kh, kw, conv: Conv { stride, pad, groups } } = *self;
+        write!(f, "b{n} {}->{co} {h}x{w} k{kh}", ci * groups)?;
+        if kw != kh {
+            write!(f, "x{kw}")?;
+        }
+        write!(f, " s{stride}")?;
+        if pad != kh / 2 {
+            write!(f, " p{pad}")?;
+        }
+        if groups != 1 {
+            write!(f, " g{groups}")?;
+        }
+        Ok(())
+    }
 }
 
 impl Sizes {
@@ -61,24 +80,41 @@ impl Sizes {
             let expected = format!("[out, {channels} / {groups}, kh, kw], none 0, out a multiple of {groups}");
             return Err(Error::shape("conv2d", "weight", expected, weight.shape()));
         }
-        let windows = |side: usize, k: usize| (side + 2 * pad).checked_sub(k).map(|free| free / stride + 1);
-        let (Some(oh), Some(ow)) = (windows(h, kh), windows(w, kw)) else {
+        if h + 2 * pad < kh || w + 2 * pad < kw {
             return Err(Error::shape("conv2d", "x", format!("at least {kh}x{kw} pixels with padding"), x.shape()));
-        };
+        }
         if n > 0 && h * w == 0 {
             return Err(Error::shape("conv2d", "x", "images with pixels", x.shape()));
         }
-        Ok(Self { n, h, w, ci, co, oh, ow, kh, kw, conv })
+        Ok(Self { n, h, w, ci, co, kh, kw, conv })
+    }
+
+    /// Height and width of the result.
+    pub fn result(&self) -> [usize; 2] {
+        let windows = |side: usize, k: usize| (side + 2 * self.conv.pad).saturating_sub(k) / self.conv.stride + 1;
+        [windows(self.h, self.kh), windows(self.w, self.kw)]
     }
 
     /// Whether every group's channels stand on whole vec4, so that the fast kernels apply.
-    fn aligned(self) -> bool {
+    pub(super) fn aligned(self) -> bool {
         self.conv.groups == 1 || (self.ci.is_multiple_of(4) && (self.co / self.conv.groups).is_multiple_of(4))
     }
 
     /// Input and output channels of a group in vec4.
-    fn vectors(self) -> (usize, usize) {
+    pub(super) fn vectors(self) -> (usize, usize) {
         (self.ci.div_ceil(4), padded(self.co) / 4 / self.conv.groups)
+    }
+
+    /// Whether it is a product of matrices: of pixels by channels.
+    fn pointwise(self) -> Option<Linear> {
+        let plain = self.kh == 1 && self.kw == 1 && self.conv == Conv::default();
+        plain.then_some(Linear { m: self.n * self.h * self.w, k: self.ci, n: self.co })
+    }
+
+    /// Pixels of the result, of all images.
+    fn pixels(self) -> usize {
+        let [oh, ow] = self.result();
+        self.n * oh * ow
     }
 
     /// A weight in words.
@@ -87,82 +123,88 @@ impl Sizes {
     }
 
     fn work(self) -> Work {
-        let outputs = self.n * self.oh * self.ow;
-        let moved =
-            outputs * self.co + self.n * self.h * self.w * self.ci * self.conv.groups + self.co * self.ci * self.kh * self.kw;
-        Work::new(2 * outputs * self.co * self.ci * self.kh * self.kw, moved)
+        let (outputs, inputs) = (self.pixels() * self.co, self.n * self.h * self.w * self.ci * self.conv.groups);
+        let weight = self.co * self.ci * self.kh * self.kw;
+        Work::new(2 * self.pixels() * weight, outputs + inputs + weight)
     }
 
     /// Parts of the weight gradient's sum: a function of the shapes alone, since it decides the order of the sum. Enough
     /// to give some 512 lanes a tile, and to stay under the rounds that one lane may loop.
     fn split(self) -> usize {
         let (ci4, co4) = self.vectors();
-        let tiles = self.kh * self.kw * (4 * ci4).div_ceil(8) * self.conv.groups * co4.div_ceil(4);
-        let lines = self.n * self.oh;
+        let [oh, ow] = self.result();
+        let tiles = (4 * self.kh * self.kw * ci4).div_ceil(8) * self.conv.groups * co4.div_ceil(4);
+        let lines = self.n * oh;
         let wanted = 512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4));
-        wanted.max((lines * (self.ow + 1)).div_ceil(super::MAX_ROUNDS)).clamp(1, lines.max(1))
+        wanted.max((lines * (ow + 1)).div_ceil(super::MAX_ROUNDS)).clamp(1, lines.max(1))
     }
 
-    fn launch(self, entry: &'static str, tile: (usize, usize), split: usize) -> Launch {
+    fn launch(self, entry: &'static str, split: usize) -> Launch {
         let Conv { stride, pad, groups } = self.conv;
-        let launch = Launch::new(&SHADER, entry).tune("ROWS", tile.0 as u32).tune("COLS", tile.1 as u32);
-        let launch = launch.param("n", self.n).param("h", self.h).param("w", self.w).param("ci", self.ci);
-        let launch = launch.param("ci_stride", padded(self.ci * groups)).param("oh", self.oh).param("ow", self.ow);
+        let [oh, ow] = self.result();
+        let launch = Launch::new(&SHADER, entry).param("n", self.n).param("h", self.h).param("w", self.w).param("ci", self.ci);
+        let launch = launch.param("ci_stride", padded(self.ci * groups)).param("oh", oh).param("ow", ow);
         let launch = launch.param("co", self.co).param("co_stride", padded(self.co)).param("kh", self.kh).param("kw", self.kw);
         launch.param("stride", stride).param("pad", pad).param("groups", groups).param("split", split).work(self.work())
     }
 
     fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
         let (ci4, co4) = self.vectors();
-        let depth = if self.aligned() { ci4 } else { self.ci };
-        super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2))?;
-        let pixels = self.n * self.oh * self.ow;
-        let (launch, tiles) = if self.aligned() {
-            let tile = tile(co4);
-            (self.launch("forward", tile, 1), pixels.div_ceil(tile.0) * self.conv.groups * co4.div_ceil(tile.1))
-        } else {
-            (self.launch("forward_any", (8, 1), 1), pixels * padded(self.co) / 4)
+        let rounds = |depth: usize| super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2));
+        let launch = match Problem::Conv(Direction::Forward, self).algorithm(tape) {
+            Algorithm::Scalar => {
+                rounds(self.ci)?;
+                self.launch("forward_any", 1).groups((self.pixels() * padded(self.co) / 4).div_ceil(LANES))
+            }
+            Algorithm::Direct(tile) => {
+                rounds(ci4)?;
+                tile.tune(self.launch("forward", 1)).groups(tile.groups(self.pixels(), co4, self.conv.groups))
+            }
         };
-        tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y).groups(tiles.div_ceil(LANES)))
+        tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
     }
 
     fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
         let (ci4, co4) = self.vectors();
-        let depth = if self.aligned() { co4 } else { self.co / self.conv.groups };
-        super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2))?;
-        let stride = self.conv.stride;
-        let (launch, tiles) = if self.aligned() {
-            let pixels = self.n * self.h.div_ceil(stride) * self.w.div_ceil(stride);
-            let tile = tile(ci4);
-            let tiles = stride * stride * pixels.div_ceil(tile.0) * self.conv.groups * ci4.div_ceil(tile.1);
-            (self.launch("grad_input", tile, 1), tiles)
-        } else {
-            (self.launch("grad_input_any", (8, 1), 1), self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4)
+        let Conv { stride, groups, .. } = self.conv;
+        let rounds = |depth: usize| super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2));
+        let launch = match Problem::Conv(Direction::Input, self).algorithm(tape) {
+            Algorithm::Scalar => {
+                rounds(self.co / groups)?;
+                let elements = self.n * self.h * self.w * padded(self.ci * groups) / 4;
+                self.launch("grad_input_any", 1).groups(elements.div_ceil(LANES))
+            }
+            Algorithm::Direct(tile) => {
+                rounds(co4)?;
+                let of_class = self.n * self.h.div_ceil(stride) * self.w.div_ceil(stride);
+                tile.tune(self.launch("grad_input", 1)).groups(tile.groups(of_class, ci4, stride * stride * groups))
+            }
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
-        tape.launch(launch.groups(tiles.div_ceil(LANES)))
+        tape.launch(launch)
     }
 
     fn grad_weight(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dw) = tape.gradient(weight)? else { return Ok(()) };
         let (ci4, co4) = self.vectors();
         let split = self.split();
-        let taps = self.kh * self.kw;
-        let (launch, tiles) = if self.aligned() {
-            let tile = tile(co4);
-            let tiles = split * taps * (4 * ci4).div_ceil(tile.0) * self.conv.groups * co4.div_ceil(tile.1);
-            (self.launch("grad_weight", tile, split), tiles)
-        } else {
-            (self.launch("grad_weight_any", (8, 1), split), split * taps * 4 * ci4 * padded(self.co) / 4)
+        let rows = 4 * self.kh * self.kw * ci4;
+        let launch = match Problem::Conv(Direction::Weight, self).algorithm(tape) {
+            Algorithm::Scalar => {
+                self.launch("grad_weight_any", split).groups((split * rows * padded(self.co) / 4).div_ceil(LANES))
+            }
+            Algorithm::Direct(tile) => {
+                tile.tune(self.launch("grad_weight", split)).groups(tile.groups(rows, co4, split * self.conv.groups))
+            }
         };
-        let launch = launch.bind("x", x).bind("dy", dy).groups(tiles.div_ceil(LANES));
+        let launch = launch.bind("x", x).bind("dy", dy);
         if split == 1 {
             return tape.launch(launch.on("ACCUMULATE", dw.accumulate).bind("result", dw.tensor));
         }
         let parts = tape.output("parts", &[split, self.weight_words()], Layout::Rows)?;
         tape.launch(launch.bind("result", parts))?;
-        let sum = self.launch("grad_weight_sum", (8, 1), split).on("ACCUMULATE", dw.accumulate);
+        let sum = self.launch("grad_weight_sum", split).on("ACCUMULATE", dw.accumulate);
         let sum = sum.bind("x", parts).bind("result", dw.tensor).work(Work::new(parts.words(), parts.words()));
         tape.launch(sum.groups((self.weight_words() / 4).div_ceil(LANES)))
     }
@@ -177,7 +219,16 @@ impl Sizes {
 /// [`Error::Shape`] where these do not fit, [`Error::Value`] for a stride or groups of 0; those of [`Tape::launch`].
 pub fn conv2d(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv) -> Result<Tensor> {
     let sizes = Sizes::of(x, weight, conv)?;
-    let y = tape.output("conv2d", &[sizes.n, sizes.co, sizes.oh, sizes.ow], Layout::Rows)?;
+    let [oh, ow] = sizes.result();
+    let y = tape.output("conv2d", &[sizes.n, sizes.co, oh, ow], Layout::Rows)?;
+    if let Some(map) = sizes.pointwise() {
+        map.forward(tape, x, weight, None, y)?;
+        tape.differentiable(y, &[x, weight], move |tape, dy| {
+            map.grad_input(tape, x, weight, dy)?;
+            map.grad_weight(tape, x, weight, dy)
+        });
+        return Ok(y);
+    }
     sizes.forward(tape, x, weight, y)?;
     tape.differentiable(y, &[x, weight], move |tape, dy| {
         sizes.grad_input(tape, x, weight, dy)?;

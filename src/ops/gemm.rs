@@ -1,4 +1,5 @@
-use super::{expect, matrix};
+use super::algorithm::LANES;
+use super::{Algorithm, Form, Problem, Tile, expect, matrix};
 use crate::error::{Error, Result};
 use crate::gpu::{Shader, Work};
 use crate::shape::{Layout, padded};
@@ -6,85 +7,146 @@ use crate::tape::{Element, Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "gemm.wgsl", text: include_str!("../../shaders/gemm.wgsl") };
 
-/// The sizes of y `[m, n]` = x `[m, k]` · w `[k, n]`; its two gradients are products of the same sizes.
+/// A product of `rows` by `depth` and `depth` by `cols`, `batch` times side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sizes {
+    /// Independent products.
+    pub batch: usize,
+    /// Rows of the result.
+    pub rows: usize,
+    /// Terms of a sum.
+    pub depth: usize,
+    /// Columns of the result.
+    pub cols: usize,
+}
+
+impl std::fmt::Display for Sizes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.batch != 1 {
+            write!(f, "{} of ", self.batch)?;
+        }
+        write!(f, "{}x{}x{}", self.rows, self.depth, self.cols)
+    }
+}
+
+/// What a product reads and writes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
+pub(super) struct Operands {
+    /// The left matrix, transposed in the form tn.
+    pub(super) x: Tensor,
+    /// The right one, transposed in the form nt.
+    pub(super) w: Tensor,
+    /// The result.
+    pub(super) y: Tensor,
+    /// Add to the result instead of overwriting it.
+    pub(super) accumulate: bool,
+}
+
+impl Sizes {
+    fn work(self) -> Work {
+        let Self { batch, rows, depth, cols } = self;
+        Work::new(2 * batch * rows * depth * cols, batch * (rows * depth + depth * cols + rows * cols))
+    }
+
+    /// Parts of a sum over `depth` in the form tn: a function of the sizes alone, since it decides the order of the sum.
+    /// Enough to give some 512 lanes a tile, and to stay under the rounds that one lane may loop (see `MAX_ROUNDS`).
+    fn split(self) -> usize {
+        let tiles = self.batch * self.rows.div_ceil(8) * padded(self.cols).div_ceil(16);
+        let wanted = 512usize.div_ceil(tiles.max(1)).min(self.depth.div_ceil(16));
+        wanted.max(self.depth.div_ceil(4 * super::MAX_ROUNDS)).clamp(1, self.depth.max(1))
+    }
+
+    /// The tile that this product is to be computed with.
+    fn tile(self, tape: &mut Tape, form: Form) -> Tile {
+        match Problem::Gemm(form, self).algorithm(tape) {
+            Algorithm::Direct(tile) => tile,
+            Algorithm::Scalar => Tile::everywhere(padded(self.cols) / 4),
+        }
+    }
+
+    /// Record y = x · w (+ bias), w as `[depth][cols]`, with the chosen tile.
+    pub(super) fn nn(self, tape: &mut Tape, operands: Operands, bias: Option<Tensor>) -> Result<()> {
+        let tile = self.tile(tape, Form::Nn);
+        self.nn_by(tape, tile, operands, bias)
+    }
+
+    /// The same with `tile`.
+    pub(super) fn nn_by(self, tape: &mut Tape, tile: Tile, operands: Operands, bias: Option<Tensor>) -> Result<()> {
+        super::within_rounds("gemm", self.depth.div_ceil(4))?;
+        let Operands { x, w, y, accumulate } = operands;
+        let launch = tile.tune(Launch::new(&SHADER, "nn")).on("ACCUMULATE", accumulate).work(self.work());
+        let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.depth).param("n", self.cols);
+        let launch = launch.param("k_rows", padded(self.depth)).param("split", 1u32).param("has_bias", bias.is_some());
+        let launch = launch.bind("x", x).bind("w", w).bind("bias", bias.unwrap_or(w)).bind("y", y);
+        tape.launch(launch.groups(tile.groups(self.rows, padded(self.cols) / 4, self.batch)))
+    }
+
+    /// Record y = x · wᵀ, w as `[cols][depth]`, with the chosen tile.
+    pub(super) fn nt(self, tape: &mut Tape, operands: Operands) -> Result<()> {
+        super::within_rounds("gemm", self.depth.div_ceil(4))?;
+        let tile = self.tile(tape, Form::Nt);
+        let Operands { x, w, y, accumulate } = operands;
+        let launch = tile.tune(Launch::new(&SHADER, "nt")).on("ACCUMULATE", accumulate).work(self.work());
+        let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.cols).param("n", self.depth);
+        let launch = launch.param("k_rows", padded(self.cols)).param("split", 1u32).param("has_bias", 0u32);
+        let launch = launch.bind("x", x).bind("w", w).bind("y", y);
+        tape.launch(launch.groups(tile.groups(self.rows, padded(self.cols) / 4, self.batch)))
+    }
+
+    /// Record y = xᵀ · w with the chosen tile, in a fixed number of parts over `depth`, summed in order. The result has
+    /// padded rows.
+    pub(super) fn tn(self, tape: &mut Tape, operands: Operands) -> Result<()> {
+        let tile = self.tile(tape, Form::Tn);
+        self.tn_by(tape, tile, operands)
+    }
+
+    /// The same with `tile`.
+    pub(super) fn tn_by(self, tape: &mut Tape, tile: Tile, operands: Operands) -> Result<()> {
+        let Operands { x, w, y, accumulate } = operands;
+        let parts = self.split();
+        let params = |launch: Launch| {
+            let launch = launch.param("batch", self.batch).param("m", self.depth).param("k", self.rows).param("n", self.cols);
+            launch.param("k_rows", padded(self.rows)).param("split", parts).param("has_bias", 0u32)
+        };
+        let launch = params(tile.tune(Launch::new(&SHADER, "tn"))).work(self.work()).bind("x", x).bind("w", w);
+        let launch = launch.groups(tile.groups(padded(self.rows), padded(self.cols) / 4, parts * self.batch));
+        if parts == 1 {
+            return tape.launch(launch.on("ACCUMULATE", accumulate).bind("y", y));
+        }
+        let part = tape.output("parts", &[parts, y.words()], Layout::Rows)?;
+        tape.launch(launch.bind("y", part))?;
+        let sum = params(Launch::new(&SHADER, "tn_sum")).on("ACCUMULATE", accumulate);
+        let sum = sum.bind("x", part).bind("y", y).work(Work::new(part.words(), part.words()));
+        tape.launch(sum.groups((y.words() / 4).div_ceil(LANES)))
+    }
+}
+
+/// The linear map y = x · w (+ bias) of `x` `[m, k]` by a weight stored as `[k][n]`, and its gradients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Linear {
     pub(super) m: usize,
     pub(super) k: usize,
     pub(super) n: usize,
 }
 
-/// Lanes a workgroup; each owns a tile of `rows` by 4 · `cols`.
-const LANES: usize = 8;
-
-/// Rows and vec4 columns of a lane's tile. The result's bits do not depend on it.
-fn tile(columns: usize) -> (usize, usize) {
-    (8, (padded(columns) / 4).next_power_of_two().clamp(1, 4))
-}
-
-/// Parts of a sum over m rows: a function of the sizes alone, since it decides the order of the sum. Enough to give some
-/// 512 lanes a tile, and to stay under the rounds that one lane may loop (see `MAX_ROUNDS`).
-fn split(sizes: Sizes) -> usize {
-    let tiles = sizes.k.div_ceil(8) * padded(sizes.n).div_ceil(16);
-    let wanted = 512usize.div_ceil(tiles.max(1)).min(sizes.m.div_ceil(16));
-    wanted.max(sizes.m.div_ceil(4 * super::MAX_ROUNDS)).clamp(1, sizes.m.max(1))
-}
-
-impl Sizes {
-    fn launch(self, entry: &'static str, columns: usize, split: usize) -> Launch {
-        let (rows, cols) = tile(columns);
-        let launch = Launch::new(&SHADER, entry).tune("ROWS", rows as u32).tune("COLS", cols as u32);
-        let launch = launch.param("m", self.m).param("k", self.k).param("n", self.n).param("k_rows", padded(self.k));
-        launch.param("split", split).work(self.work())
-    }
-
-    fn work(self) -> Work {
-        Work::new(2 * self.m * self.k * self.n, self.m * self.k + self.k * self.n + self.m * self.n)
-    }
-
-    /// Workgroups for tiles over `rows` by `columns`, `parts` times over.
-    fn groups(rows: usize, columns: usize, parts: usize) -> usize {
-        let (tile_rows, tile_cols) = tile(columns);
-        (rows.div_ceil(tile_rows) * padded(columns).div_ceil(4 * tile_cols) * parts).div_ceil(LANES)
-    }
-
-    /// Record y = x · w (+ bias), w as `[k][n]`.
+impl Linear {
     pub(super) fn forward(self, tape: &mut Tape, x: Tensor, w: Tensor, bias: Option<Tensor>, y: Tensor) -> Result<()> {
-        super::within_rounds("linear", self.k.div_ceil(4))?;
-        let launch = self.launch("nn", self.n, 1).param("has_bias", bias.is_some());
-        let launch = launch.bind("x", x).bind("w", w).bind("bias", bias.unwrap_or(w)).bind("y", y);
-        tape.launch(launch.groups(Self::groups(self.m, self.n, 1)))
+        let sizes = Sizes { batch: 1, rows: self.m, depth: self.k, cols: self.n };
+        sizes.nn(tape, Operands { x, w, y, accumulate: false }, bias)
     }
 
     /// Record dx = dy · wᵀ, if a gradient of x is wanted.
     pub(super) fn grad_input(self, tape: &mut Tape, x: Tensor, w: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
-        self.transposed(tape, dy, w, dx.tensor, dx.accumulate)
+        let sizes = Sizes { batch: 1, rows: self.m, depth: self.n, cols: self.k };
+        sizes.nt(tape, Operands { x: dy, w, y: dx.tensor, accumulate: dx.accumulate })
     }
 
-    /// Record y `[m, k]` = x `[m, n]` · wᵀ, w as `[k][n]`.
-    fn transposed(self, tape: &mut Tape, x: Tensor, w: Tensor, y: Tensor, accumulate: bool) -> Result<()> {
-        super::within_rounds("gemm", self.n.div_ceil(4))?;
-        let launch = self.launch("nt", self.k, 1).on("ACCUMULATE", accumulate);
-        let launch = launch.bind("x", x).bind("w", w).bind("y", y);
-        tape.launch(launch.param("has_bias", 0u32).groups(Self::groups(self.m, self.k, 1)))
-    }
-
-    /// Record dw = xᵀ · dy, if a gradient of w is wanted: in a fixed number of parts over the rows, summed in order.
+    /// Record dw = xᵀ · dy, if a gradient of w is wanted.
     pub(super) fn grad_weight(self, tape: &mut Tape, x: Tensor, w: Tensor, dy: Tensor) -> Result<()> {
         let Some(dw) = tape.gradient(w)? else { return Ok(()) };
-        let parts = split(self);
-        let groups = Self::groups(padded(self.k), self.n, parts);
-        if parts == 1 {
-            let launch = self.launch("tn", self.n, 1).on("ACCUMULATE", dw.accumulate).param("has_bias", 0u32);
-            return tape.launch(launch.bind("x", x).bind("w", dy).bind("y", dw.tensor).groups(groups));
-        }
-        let part = tape.output("parts", &[parts, w.words()], Layout::Rows)?;
-        let launch = self.launch("tn", self.n, parts).param("has_bias", 0u32);
-        tape.launch(launch.bind("x", x).bind("w", dy).bind("y", part).groups(groups))?;
-        let sum = self.launch("tn_sum", self.n, parts).on("ACCUMULATE", dw.accumulate).param("has_bias", 0u32);
-        let sum = sum.bind("x", part).bind("y", dw.tensor).work(Work::new(part.words(), part.words()));
-        tape.launch(sum.groups((w.words() / 4).div_ceil(LANES)))
+        let sizes = Sizes { batch: 1, rows: self.k, depth: self.m, cols: self.n };
+        sizes.tn(tape, Operands { x, w: dy, y: dw.tensor, accumulate: dw.accumulate })
     }
 }
 
@@ -103,14 +165,14 @@ pub fn linear(tape: &mut Tape, x: Tensor, weight: Tensor, bias: Option<Tensor>) 
     if let Some(bias) = bias {
         expect("linear", "bias", bias, &[n], Element::F32)?;
     }
-    let sizes = Sizes { m, k, n };
+    let map = Linear { m, k, n };
     let y = tape.output("linear", &[m, n], Layout::Rows)?;
-    sizes.forward(tape, x, weight, bias, y)?;
+    map.forward(tape, x, weight, bias, y)?;
     let inputs = [Some(x), Some(weight), bias];
     let inputs: Vec<Tensor> = inputs.into_iter().flatten().collect();
     tape.differentiable(y, &inputs, move |tape, dy| {
-        sizes.grad_input(tape, x, weight, dy)?;
-        sizes.grad_weight(tape, x, weight, dy)?;
+        map.grad_input(tape, x, weight, dy)?;
+        map.grad_weight(tape, x, weight, dy)?;
         bias.map_or(Ok(()), |bias| super::column_sums(tape, dy, bias))
     });
     Ok(y)
@@ -130,6 +192,6 @@ pub fn scores(tape: &mut Tape, f: Tensor, bank: Tensor) -> Result<Tensor> {
         return Err(Error::shape("scores", "f", "at least one column", f.shape()));
     }
     let y = tape.output("scores", &[m, n], Layout::Rows)?;
-    Sizes { m, k: n, n: dim }.transposed(tape, f, bank, y, false)?;
+    Sizes { batch: 1, rows: m, depth: dim, cols: n }.nt(tape, Operands { x: f, w: bank, y, accumulate: false })?;
     Ok(y)
 }

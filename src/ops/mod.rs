@@ -5,6 +5,7 @@
 //! `shaders/`. [`OPS`] lists them all, and the tests, `selftest` and the benchmarks go through that list.
 
 mod add;
+mod algorithm;
 mod augment;
 mod avg_pool;
 mod bank_update;
@@ -17,6 +18,7 @@ mod max_pool;
 mod mean;
 mod nce;
 mod negatives;
+mod problem;
 mod prox;
 mod relu;
 mod scale;
@@ -25,6 +27,7 @@ mod sgd;
 mod softmax;
 
 pub use add::add;
+pub use algorithm::{Algorithm, Tile};
 #[cfg(feature = "selftest")]
 pub(crate) use augment::augment_drawn;
 pub use augment::{Augmentation, augment};
@@ -32,13 +35,14 @@ pub use avg_pool::{avg_pool, global_avg_pool};
 pub use bank_update::bank_update;
 pub use batch_norm::{BatchNorm, batch_norm, batch_norm_frozen, batch_norm_running};
 use column_sums::column_sums;
-pub use conv2d::{Conv, conv2d};
-pub use gemm::{linear, scores};
+pub use conv2d::{Conv, Sizes as ConvSizes, conv2d};
+pub use gemm::{Sizes as GemmSizes, linear, scores};
 pub use l2norm::l2norm;
 pub use max_pool::max_pool;
 pub use mean::mean;
 pub use nce::{Nce, nce, nce_estimate};
 pub use negatives::negatives;
+pub use problem::{Direction, Form, Problem};
 pub use prox::prox;
 pub use relu::relu;
 pub use scale::scale;
@@ -55,32 +59,32 @@ use crate::tape::{Element, Tensor};
 pub struct Op {
     /// The name.
     pub name: &'static str,
-    /// The file with its kernels.
-    pub shader: &'static Shader,
+    /// The files with its kernels; the first has its name.
+    pub shaders: &'static [&'static Shader],
 }
 
 /// Every op of this crate.
 pub static OPS: &[Op] = &[
-    Op { name: "add", shader: &add::SHADER },
-    Op { name: "augment", shader: &augment::SHADER },
-    Op { name: "avg_pool", shader: &avg_pool::SHADER },
-    Op { name: "bank_update", shader: &bank_update::SHADER },
-    Op { name: "batch_norm", shader: &batch_norm::SHADER },
-    Op { name: "column_sums", shader: &column_sums::SHADER },
-    Op { name: "conv2d", shader: &conv2d::SHADER },
-    Op { name: "finite", shader: &crate::tape::FINITE },
-    Op { name: "gemm", shader: &gemm::SHADER },
-    Op { name: "l2norm", shader: &l2norm::SHADER },
-    Op { name: "max_pool", shader: &max_pool::SHADER },
-    Op { name: "mean", shader: &mean::SHADER },
-    Op { name: "nce", shader: &nce::SHADER },
-    Op { name: "negatives", shader: &negatives::SHADER },
-    Op { name: "prox", shader: &prox::SHADER },
-    Op { name: "relu", shader: &relu::SHADER },
-    Op { name: "scale", shader: &scale::SHADER },
-    Op { name: "scale_rows", shader: &scale_rows::SHADER },
-    Op { name: "sgd", shader: &sgd::SHADER },
-    Op { name: "softmax", shader: &softmax::SHADER },
+    Op { name: "add", shaders: &[&add::SHADER] },
+    Op { name: "augment", shaders: &[&augment::SHADER] },
+    Op { name: "avg_pool", shaders: &[&avg_pool::SHADER] },
+    Op { name: "bank_update", shaders: &[&bank_update::SHADER] },
+    Op { name: "batch_norm", shaders: &[&batch_norm::SHADER] },
+    Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
+    Op { name: "conv2d", shaders: &[&conv2d::SHADER] },
+    Op { name: "finite", shaders: &[&crate::tape::FINITE] },
+    Op { name: "gemm", shaders: &[&gemm::SHADER] },
+    Op { name: "l2norm", shaders: &[&l2norm::SHADER] },
+    Op { name: "max_pool", shaders: &[&max_pool::SHADER] },
+    Op { name: "mean", shaders: &[&mean::SHADER] },
+    Op { name: "nce", shaders: &[&nce::SHADER] },
+    Op { name: "negatives", shaders: &[&negatives::SHADER] },
+    Op { name: "prox", shaders: &[&prox::SHADER] },
+    Op { name: "relu", shaders: &[&relu::SHADER] },
+    Op { name: "scale", shaders: &[&scale::SHADER] },
+    Op { name: "scale_rows", shaders: &[&scale_rows::SHADER] },
+    Op { name: "sgd", shaders: &[&sgd::SHADER] },
+    Op { name: "softmax", shaders: &[&softmax::SHADER] },
 ];
 
 /// How many rounds one lane may loop in all. Mesa's llvmpipe ends every loop of an invocation after 65,535 rounds in

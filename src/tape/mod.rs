@@ -32,7 +32,7 @@ pub use program::{Program, Segment, Step};
 pub use store::{Parameter, Part, State, Store, StoreBuilder};
 
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Dispatch, Gpu, Shader, Value, Variant, Work};
+use crate::gpu::{Bound, Choices, Dispatch, Gpu, Shader, Value, Variant, Work};
 use crate::shape::{Layout, Shape};
 
 /// The type of a tensor's elements.
@@ -114,8 +114,14 @@ pub struct Launch {
 impl Launch {
     /// A launch of `entry` in `shader`.
     pub fn new(shader: &'static Shader, entry: &'static str) -> Self {
-        let variant = Variant { file: shader.file, entry, on: Vec::new(), tune: Vec::new() };
-        Self { shader, variant, params: Vec::new(), bound: Vec::new(), groups: 0, work: Work::default() }
+        Self {
+            shader,
+            variant: Variant::new(shader.file, entry),
+            params: Vec::new(),
+            bound: Vec::new(),
+            groups: 0,
+            work: Work::default(),
+        }
     }
 
     /// Turn a boolean `override` constant on.
@@ -129,6 +135,12 @@ impl Launch {
     /// Set a constant that stands under `// tune`.
     pub fn tune(mut self, name: &'static str, value: u32) -> Self {
         self.variant.tune.push((name, value));
+        self
+    }
+
+    /// Take a piece of `lib/` in place of another that offers the same functions.
+    pub fn swap(mut self, from: &'static str, to: &'static str) -> Self {
+        self.variant.swap.push((from, to));
         self
     }
 
@@ -191,11 +203,14 @@ pub struct Tape {
     scope: String,
     step: Option<Tensor>,
     guard: Option<Tensor>,
+    chosen: Choices,
 }
 
 impl Tape {
     /// An empty tape, in the segment `forward`.
     pub fn new(gpu: &Gpu) -> Self {
+        let mut chosen = Choices::default();
+        chosen.allow_winograd(gpu.choices().allows_winograd());
         Self {
             gpu: gpu.clone(),
             id: gpu.unique(),
@@ -206,12 +221,18 @@ impl Tape {
             scope: String::new(),
             step: None,
             guard: None,
+            chosen,
         }
     }
 
     /// The device it records for.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
+    }
+
+    /// Note that an op solves `problem` by `algorithm`; see [`Program::choices`].
+    pub(crate) fn chose(&mut self, problem: String, algorithm: String) {
+        self.chosen.set(problem, algorithm);
     }
 
     /// Name what is recorded from here on, as `layer1.0.conv1`, for labels and error messages.

@@ -3,7 +3,7 @@
 use super::plan::{GUARD_WORDS, POISON, plan};
 use super::{Element, Memory, Tape, Tensor, finite};
 use crate::error::{Error, Result};
-use crate::gpu::{Batch, Bound, Dispatch, Gpu, Read, Work};
+use crate::gpu::{Batch, Bound, Choices, Dispatch, Gpu, Read, Work};
 use crate::rng;
 use std::ops::Range;
 
@@ -45,10 +45,11 @@ pub struct Program {
     step: Option<Tensor>,
     guard: Option<Tensor>,
     memory: Memory,
+    choices: Choices,
 }
 
 pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
-    let Tape { gpu, id, infos, recorded, segments, step, guard, .. } = tape;
+    let Tape { gpu, id, infos, recorded, segments, step, guard, chosen: choices, .. } = tape;
     let bounds = plan(&gpu, &infos, &recorded, memory)?;
     let mut dispatches = Vec::with_capacity(recorded.len());
     let mut written = Vec::with_capacity(recorded.len());
@@ -63,7 +64,7 @@ pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
     let slots = infos.into_iter().zip(bounds).map(|(i, bound)| Slot { name: i.name, tensor: i.tensor, bound }).collect();
     let batch = Batch::new(&gpu, dispatches)?;
     gpu.poll()?;
-    Ok(Program { gpu, id, batch, written, segments, slots, step, guard, memory })
+    Ok(Program { gpu, id, batch, written, segments, slots, step, guard, memory, choices })
 }
 
 impl Program {
@@ -80,6 +81,12 @@ impl Program {
     /// The dispatches, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
         self.batch.dispatches()
+    }
+
+    /// How its products and convolutions are computed: with these choices the same recording gives the same bits, whatever
+    /// another version prefers.
+    pub fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     /// What one run costs.

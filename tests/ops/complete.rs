@@ -18,9 +18,9 @@ fn shaders_ops_and_cases_are_the_same_set() {
     assert_eq!(ops.len(), OPS.len(), "a name occurs twice");
     assert!(OPS.iter().map(|op| op.name).is_sorted());
     for op in OPS {
-        assert_eq!(op.shader.file, format!("{}.wgsl", op.name));
+        assert_eq!(op.shaders[0].file, format!("{}.wgsl", op.name));
     }
-    let mut files: BTreeSet<String> = ops.iter().map(|op| format!("{op}.wgsl")).collect();
+    let mut files: BTreeSet<String> = OPS.iter().flat_map(|op| op.shaders).map(|shader| shader.file.to_owned()).collect();
     files.insert(PEAK_SHADER.file.to_owned());
     assert_eq!(listed("shaders"), files);
     let pieces: BTreeSet<String> = library().iter().map(|(name, _)| name.trim_start_matches("lib/").to_owned()).collect();
@@ -40,6 +40,7 @@ fn shaders_ops_and_cases_are_the_same_set() {
 
 #[test]
 fn every_needed_piece_is_there_and_is_needed() {
-    let needed: BTreeSet<&str> = OPS.iter().flat_map(|op| op.shader.needs()).collect();
+    let needed: BTreeSet<&str> =
+        OPS.iter().flat_map(|op| op.shaders).flat_map(|shader| shader.needs()).chain(["lib/together.wgsl"]).collect();
     assert_eq!(needed, library().iter().map(|(name, _)| *name).collect());
 }

@@ -1,0 +1,91 @@
+//! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
+
+use super::{Algorithm, Tile, conv2d, gemm};
+use crate::gpu::Gpu;
+use crate::shape::padded;
+use crate::tape::Tape;
+use std::fmt;
+
+/// What a convolution computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The result.
+    Forward,
+    /// The gradient of the input.
+    Input,
+    /// The gradient of the weight.
+    Weight,
+}
+
+/// How the operands of a product stand in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `[rows, depth]` · `[depth, cols]`
+    Nn,
+    /// `[rows, depth]` · `[cols, depth]`ᵀ
+    Nt,
+    /// `[depth, rows]`ᵀ · `[depth, cols]`
+    Tn,
+}
+
+/// A product or a convolution of given shapes. Its text, as `conv2d.forward b4 64->64 32x32 k3 s1`, is the key of
+/// [`Choices`](crate::gpu::Choices) and the name of a case of the benchmark; height and width are the input's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Problem {
+    /// One direction of a convolution.
+    Conv(Direction, conv2d::Sizes),
+    /// A product of matrices.
+    Gemm(Form, gemm::Sizes),
+}
+
+impl Problem {
+    /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude.
+    pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
+        match self {
+            Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
+            Self::Conv(direction, _) => {
+                let tiles = Tile::all(gpu, *direction == Direction::Weight).into_iter().map(Algorithm::Direct);
+                tiles.chain([Algorithm::Scalar]).collect()
+            }
+            Self::Gemm(form, _) => Tile::all(gpu, *form == Form::Tn).into_iter().map(Algorithm::Direct).collect(),
+        }
+    }
+
+    /// What does well on `gpu` without measuring: the static table.
+    pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
+        match self {
+            Self::Conv(_, sizes) if !sizes.aligned() => Algorithm::Scalar,
+            Self::Conv(direction, sizes) => {
+                let (inputs, outputs) = sizes.vectors();
+                Algorithm::Direct(Tile::preferred(gpu, if *direction == Direction::Input { inputs } else { outputs }))
+            }
+            Self::Gemm(_, sizes) => Algorithm::Direct(Tile::preferred(gpu, padded(sizes.cols) / 4)),
+        }
+    }
+
+    /// What `tape`'s device has chosen for it, or else what is preferred; noted on the tape.
+    pub(super) fn algorithm(&self, tape: &mut Tape) -> Algorithm {
+        let problem = self.to_string();
+        let gpu = tape.gpu();
+        let chosen = gpu.choices().get(&problem).and_then(|text| {
+            let all = self.candidates(gpu);
+            all.into_iter().find(|algorithm| algorithm.to_string() == text)
+        });
+        let algorithm = chosen.unwrap_or_else(|| self.preferred(gpu));
+        tape.chose(problem, algorithm.to_string());
+        algorithm
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conv(Direction::Forward, sizes) => write!(f, "conv2d.forward {sizes}"),
+            Self::Conv(Direction::Input, sizes) => write!(f, "conv2d.grad_input {sizes}"),
+            Self::Conv(Direction::Weight, sizes) => write!(f, "conv2d.grad_weight {sizes}"),
+            Self::Gemm(Form::Nn, sizes) => write!(f, "gemm.nn {sizes}"),
+            Self::Gemm(Form::Nt, sizes) => write!(f, "gemm.nt {sizes}"),
+            Self::Gemm(Form::Tn, sizes) => write!(f, "gemm.tn {sizes}"),
+        }
+    }
+}
