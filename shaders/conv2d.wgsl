@@ -271,19 +271,24 @@ fn grad_weight(
         columns[v] = part * outputs(size) + min(column + v * TOGETHER, outputs(size) - 1u);
     }
     // The tap of each four, and its channels; a coordinate left of the image wraps round to a large number.
-    var channels: array<u32, OWN / 4u>;
-    var down_by: array<u32, OWN / 4u>;
-    var right_by: array<u32, OWN / 4u>;
-    for (var i = 0u; i < OWN / 4u; i++) {
-        let four = min(row / 4u + i * TOGETHER + member, fours - 1u);
+    var channels: array<u32, OWN_FOURS>;
+    var down_by: array<u32, OWN_FOURS>;
+    var right_by: array<u32, OWN_FOURS>;
+    for (var i = 0u; i < OWN_FOURS; i++) {
+        let four = min(row / 4u + i * FOURS + member / 4u, fours - 1u);
         channels[i] = part * ci4 + four % ci4;
         down_by[i] = four / ci4 / size.kw - size.pad;
         right_by[i] = four / ci4 % size.kw - size.pad;
     }
     var tile: Tile;
     for (var line = start; line < end; line++) {
-        let top = line % size.oh * size.stride;
-        let image = line / size.oh * size.h;
+        var at_line: array<u32, OWN_FOURS>;
+        var inside_line: array<bool, OWN_FOURS>;
+        for (var i = 0u; i < OWN_FOURS; i++) {
+            let iy = line % size.oh * size.stride + down_by[i];
+            inside_line[i] = iy < size.h;
+            at_line[i] = (line / size.oh * size.h + iy) * size.w;
+        }
         for (var q = 0u; q < size.ow; q += 4u) {
             var b: Steps;
             for (var j = 0u; j < 4u; j++) {
@@ -292,16 +297,15 @@ fn grad_weight(
                     b[j * COLS + v] = dy[at + columns[v]];
                 }
             }
-            for (var i = 0u; i < OWN / 4u; i++) {
-                let iy = top + down_by[i];
-                var a: array<vec4<f32>, 4>;
-                for (var j = 0u; j < 4u; j++) {
-                    let ix = (q + j) * size.stride + right_by[i];
-                    let inside = iy < size.h && ix < size.w && q + j < size.ow;
-                    let at = select(0u, ((image + iy) * size.w + ix) * xs, inside) + channels[i];
-                    a[j] = select(vec4(0.0), x[at], inside);
+            for (var i = 0u; i < OWN_FOURS; i++) {
+                var read: array<vec4<f32>, STEPS>;
+                for (var j = 0u; j < STEPS; j++) {
+                    let step = q + member % 4u + j;
+                    let ix = step * size.stride + right_by[i];
+                    let inside = inside_line[i] && ix < size.w && step < size.ow;
+                    read[j] = select(vec4(0.0), x[select(0u, (at_line[i] + ix) * xs, inside) + channels[i]], inside);
                 }
-                accumulate_fours(&tile, i, a, &b);
+                accumulate_fours(&tile, i, read, &b);
             }
         }
     }

@@ -187,27 +187,26 @@ fn tn(
     for (var v = 0u; v < COLS; v++) {
         columns[v] = batch * size.m * n4 + min(column + v * TOGETHER, n4 - 1u);
     }
-    var rows: array<u32, OWN / 4u>;
-    for (var i = 0u; i < OWN / 4u; i++) {
-        rows[i] = batch * size.m * k4 + min(row / 4u + i * TOGETHER + member, k4 - 1u);
+    var rows: array<u32, OWN_FOURS>;
+    for (var i = 0u; i < OWN_FOURS; i++) {
+        rows[i] = batch * size.m * k4 + min(row / 4u + i * FOURS + member / 4u, k4 - 1u);
     }
     var tile: Tile;
     for (var m = start; m < end; m += 4u) {
-        var at: array<u32, 4>;
         var b: Steps;
         for (var j = 0u; j < 4u; j++) {
-            let line = min(m + j, end - 1u);
-            at[j] = line * k4;
+            let line = min(m + j, end - 1u) * n4;
             for (var v = 0u; v < COLS; v++) {
-                b[j * COLS + v] = w[line * n4 + columns[v]];
+                b[j * COLS + v] = w[line + columns[v]];
             }
         }
-        for (var i = 0u; i < OWN / 4u; i++) {
-            var a: array<vec4<f32>, 4>;
-            for (var j = 0u; j < 4u; j++) {
-                a[j] = select(vec4(0.0), x[at[j] + rows[i]], m + j < end);
+        for (var i = 0u; i < OWN_FOURS; i++) {
+            var read: array<vec4<f32>, STEPS>;
+            for (var j = 0u; j < STEPS; j++) {
+                let step = m + member % 4u + j;
+                read[j] = select(vec4(0.0), x[min(step, end - 1u) * k4 + rows[i]], step < end);
             }
-            accumulate_fours(&tile, i, a, &b);
+            accumulate_fours(&tile, i, read, &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {

@@ -9,7 +9,7 @@ use std::fmt;
 pub enum Tile {
     /// For adapters without a GPU, in registers alone: `together` lanes hold `rows` by 4 `cols` `together`.
     Lanes {
-        /// Rows of the tile; for sums over rows a multiple of 4 `together`.
+        /// Rows of the tile, a multiple of 4 and of `together`.
         rows: u32,
         /// Columns of a lane, in vec4.
         cols: u32,
@@ -33,14 +33,13 @@ impl Tile {
         Self::Lanes { rows: 8, cols: columns.next_power_of_two().clamp(1, 4) as u32, together: 1 }
     }
 
-    /// All tiles that `gpu` can hold. For sums over rows (`over_rows`) a lane must read rows in fours.
-    pub(super) fn all(gpu: &Gpu, over_rows: bool) -> Vec<Self> {
+    /// All tiles that `gpu` can hold.
+    pub(super) fn all(gpu: &Gpu) -> Vec<Self> {
         let mut all = [1, 2, 4].map(|cols| Self::Lanes { rows: 8, cols, together: 1 }).to_vec();
         let together = gpu.together();
         if together > 1 {
             let shapes = [(16, 1), (32, 1), (16, 2), (32, 2)];
-            let fits = shapes.iter().filter(|(rows, _)| !over_rows || rows % (4 * together) == 0);
-            all.extend(fits.map(|&(rows, cols)| Self::Lanes { rows, cols, together }));
+            all.extend(shapes.map(|(rows, cols)| Self::Lanes { rows, cols, together }));
         }
         all
     }

@@ -43,11 +43,8 @@ impl Problem {
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
         match self {
             Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
-            Self::Conv(direction, _) => {
-                let tiles = Tile::all(gpu, *direction == Direction::Weight).into_iter().map(Algorithm::Direct);
-                tiles.chain([Algorithm::Scalar]).collect()
-            }
-            Self::Gemm(form, _) => Tile::all(gpu, *form == Form::Tn).into_iter().map(Algorithm::Direct).collect(),
+            Self::Conv(..) => Tile::all(gpu).into_iter().map(Algorithm::Direct).chain([Algorithm::Scalar]).collect(),
+            Self::Gemm(..) => Tile::all(gpu).into_iter().map(Algorithm::Direct).collect(),
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Passed {
     pub subsets: usize,
     /// The (file, entry point) pairs that were dispatched.
     pub entries: BTreeSet<(&'static str, &'static str)>,
+    /// The algorithms by which products and convolutions were computed.
+    pub algorithms: BTreeSet<String>,
 }
 
 /// The relative error allowed to a gradient.
@@ -141,6 +143,7 @@ pub fn check(gpu: &Gpu, case: &Case) -> std::result::Result<Passed, String> {
     let ran = first.run(case, &upstream).map_err(says)?;
     let entry = |d: &crate::gpu::Dispatch| (d.kernel.variant.file, d.kernel.variant.entry);
     passed.entries.extend(first.program.dispatches().iter().map(entry));
+    passed.algorithms.extend(first.program.choices().iter().map(|(_, algorithm)| algorithm.to_owned()));
     let found = first.program.inspect().map_err(says)?;
     if !found.overrun.is_empty() || !found.unwritten.is_empty() {
         return Err(format!("{found:?}"));

@@ -3,6 +3,7 @@
 #![cfg(feature = "selftest")]
 #![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
 
+mod algorithms;
 mod arbitrary;
 mod complete;
 mod errors;
