@@ -13,15 +13,15 @@
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
 //           output channels, ci_stride = groups ci padded, co_stride = co padded.
 // Dispatch: workgroups of LANES lanes, TOGETHER a tile, folded; the tiles are, with up(a, b) = a / b rounded up,
-//           WIDE = COLS TOGETHER, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
-//           forward      up(n oh ow, ROWS) groups up(co4, WIDE)
-//           grad_input   stride^2 up(n up(h, stride) up(w, stride), ROWS) groups up(ci4, WIDE)
-//           grad_weight  split up(kh kw 4 ci4, ROWS) groups up(co4, WIDE)
+//           ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
+//           forward      up(n oh ow, HIGH) groups up(co4, WIDE)
+//           grad_input   stride^2 up(n up(h, stride) up(w, stride), HIGH) groups up(ci4, WIDE)
+//           grad_weight  split up(kh kw 4 ci4, HIGH) groups up(co4, WIDE)
 //           and in the others a lane for each of grad_weight_sum  kh kw 4 ci4 co_stride / 4;
 //           forward_any n oh ow co_stride / 4; grad_input_any n h w ci_stride / 4;
 //           grad_weight_any split kh kw 4 ci4 co_stride / 4
 // Order:    r, s, then channels ascending, one chain of fused multiply-adds; grad_weight: b, p, q ascending within a part,
-//           parts ascending. It depends on the shapes and `split` only, not on ROWS, COLS, LANES or TOGETHER.
+//           parts ascending. It depends on the shapes and `split` only, not on the constants of the tile.
 // Safety:   pixels and columns are clamped to the last one before a load and tested before a store; taps outside the image
 //           load from the first pixel and count as zero. Needs all sizes > 0 and split <= n oh.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together
@@ -54,8 +54,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
-
-const WIDE = COLS * TOGETHER;
 
 fn up(a: u32, b: u32) -> u32 {
     return (a + b - 1u) / b;
@@ -90,26 +88,29 @@ fn forward(
     let index = (folded(group, groups) * LANES + lane) / TOGETHER;
     let pixels = size.n * size.oh * size.ow;
     let across = up(outputs(size), WIDE);
-    let down = up(pixels, ROWS);
+    let down = up(pixels, HIGH);
     if index >= size.groups * across * down {
         return;
     }
-    let pixel = index % down * ROWS;
+    let pixel = index % down * HIGH;
     let part = index / down / across;
-    let column = index / down % across * WIDE + member;
+    let column = index / down % across * WIDE;
     let ci4 = inputs(size);
     let xs = size.ci_stride / 4u;
     let ys = size.co_stride / 4u;
-    var columns: array<u32, COLS>;
-    for (var v = 0u; v < COLS; v++) {
-        columns[v] = part * outputs(size) + min(column + v * TOGETHER, outputs(size) - 1u);
+    var columns: array<u32, COLUMN_READS>;
+    var steps: array<u32, COLUMN_READS>;
+    for (var i = 0u; i < COLUMN_READS; i++) {
+        let e = element_read(i, member);
+        steps[i] = e / COLS;
+        columns[i] = part * outputs(size) + min(column + column_held(e % COLS, member), outputs(size) - 1u);
     }
     // The corner of each pixel's window; a coordinate left of the image wraps round to a large number.
-    var top: array<u32, OWN>;
-    var left: array<u32, OWN>;
-    var image: array<u32, OWN>;
-    for (var i = 0u; i < OWN; i++) {
-        let p = min(pixel + i * TOGETHER + member, pixels - 1u);
+    var top: array<u32, ROW_READS>;
+    var left: array<u32, ROW_READS>;
+    var image: array<u32, ROW_READS>;
+    for (var i = 0u; i < ROW_READS; i++) {
+        let p = min(pixel + row_read(i, member), pixels - 1u);
         left[i] = p % size.ow * size.stride - size.pad;
         top[i] = p / size.ow % size.oh * size.stride - size.pad;
         image[i] = p / size.ow / size.oh * size.h;
@@ -117,23 +118,26 @@ fn forward(
     var tile: Tile;
     var first = 0u;
     for (var r = 0u; r < size.kh; r++) {
+        var line: array<u32, ROW_READS>;
+        var meets: array<bool, ROW_READS>;
+        for (var i = 0u; i < ROW_READS; i++) {
+            meets[i] = top[i] + r < size.h;
+            line[i] = ((image[i] + top[i] + r) * size.w + left[i]) * xs + part * ci4;
+        }
         for (var s = 0u; s < size.kw; s++) {
-            var at: array<u32, OWN>;
-            var inside: array<bool, OWN>;
-            for (var i = 0u; i < OWN; i++) {
-                let iy = top[i] + r;
-                let ix = left[i] + s;
-                inside[i] = iy < size.h && ix < size.w;
-                at[i] = select(0u, ((image[i] + iy) * size.w + ix) * xs, inside[i]) + part * ci4;
+            var at: array<u32, ROW_READS>;
+            var inside: array<bool, ROW_READS>;
+            for (var i = 0u; i < ROW_READS; i++) {
+                inside[i] = meets[i] && left[i] + s < size.w;
+                at[i] = select(0u, line[i] + s * xs, inside[i]);
             }
             for (var c = 0u; c < ci4; c++) {
-                var b: Steps;
-                for (var j = 0u; j < 4u; j++) {
-                    for (var v = 0u; v < COLS; v++) {
-                        b[j * COLS + v] = weight[(first + 4u * c + j) * ys + columns[v]];
-                    }
+                var read: array<vec4<f32>, COLUMN_READS>;
+                for (var i = 0u; i < COLUMN_READS; i++) {
+                    read[i] = weight[(first + 4u * c + steps[i]) * ys + columns[i]];
                 }
-                for (var i = 0u; i < OWN; i++) {
+                var b = steps_of_lines(read);
+                for (var i = 0u; i < ROW_READS; i++) {
                     accumulate_rows(&tile, i, select(vec4(0.0), x[at[i] + c], inside[i]), &b);
                 }
             }
@@ -142,8 +146,10 @@ fn forward(
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if pixel + i < pixels && column + v * TOGETHER < outputs(size) {
-                result[(pixel + i) * ys + columns[v]] = tile[i * COLS + v];
+            let p = pixel + row_held(i, member);
+            let c = column + column_held(v, member);
+            if p < pixels && c < outputs(size) {
+                result[p * ys + part * outputs(size) + c] = tile[i * COLS + v];
             }
         }
     }
@@ -163,16 +169,16 @@ fn grad_input(
     let wide = up(size.w, size.stride);
     let pixels = size.n * high * wide;
     let across = up(inputs(size), WIDE);
-    let down = up(pixels, ROWS);
+    let down = up(pixels, HIGH);
     let of_class = size.groups * across * down;
     if index >= size.stride * size.stride * of_class {
         return;
     }
     let a_row = index / of_class / size.stride;
     let a_col = index / of_class % size.stride;
-    let pixel = index % of_class % down * ROWS;
+    let pixel = index % of_class % down * HIGH;
     let part = index % of_class / down / across;
-    let column = index % of_class / down % across * WIDE + member;
+    let column = index % of_class / down % across * WIDE;
     let co4 = outputs(size);
     let ci4 = inputs(size);
     let xs = size.ci_stride / 4u;
@@ -182,43 +188,46 @@ fn grad_input(
     let s0 = (a_col + size.pad) % size.stride;
     let shift_x = (a_col + size.pad) / size.stride;
     let shift_y = (a_row + size.pad) / size.stride;
-    var bottom: array<u32, OWN>;
-    var right: array<u32, OWN>;
-    var image: array<u32, OWN>;
-    for (var i = 0u; i < OWN; i++) {
-        let p = min(pixel + i * TOGETHER + member, pixels - 1u);
+    var bottom: array<u32, ROW_READS>;
+    var right: array<u32, ROW_READS>;
+    var image: array<u32, ROW_READS>;
+    for (var i = 0u; i < ROW_READS; i++) {
+        let p = min(pixel + row_read(i, member), pixels - 1u);
         right[i] = p % wide + shift_x;
         bottom[i] = p / wide % high + shift_y;
         image[i] = p / wide / high;
     }
+    var lines: array<u32, COLUMN_READS>;
+    for (var i = 0u; i < COLUMN_READS; i++) {
+        let e = element_read(i, member);
+        lines[i] = (4u * min(column + column_held(e / 4u, member), ci4 - 1u) + e % 4u) * ys + part * co4;
+    }
     var tile: Tile;
     var back_y = 0u;
     for (var r = r0; r < size.kh; r += size.stride) {
+        var line: array<u32, ROW_READS>;
+        var meets: array<bool, ROW_READS>;
+        for (var i = 0u; i < ROW_READS; i++) {
+            let oy = bottom[i] - back_y;
+            meets[i] = oy < size.oh;
+            line[i] = ((image[i] * size.oh + oy) * size.ow + right[i]) * ys + part * co4;
+        }
         var back_x = 0u;
         for (var s = s0; s < size.kw; s += size.stride) {
-            var at: array<u32, OWN>;
-            var inside: array<bool, OWN>;
-            for (var i = 0u; i < OWN; i++) {
-                let oy = bottom[i] - back_y;
-                let ox = right[i] - back_x;
-                inside[i] = oy < size.oh && ox < size.ow;
-                at[i] = select(0u, ((image[i] * size.oh + oy) * size.ow + ox) * ys, inside[i]) + part * co4;
+            var at: array<u32, ROW_READS>;
+            var inside: array<bool, ROW_READS>;
+            for (var i = 0u; i < ROW_READS; i++) {
+                inside[i] = meets[i] && right[i] - back_x < size.ow;
+                at[i] = select(0u, line[i] - back_x * ys, inside[i]);
             }
-            let first = (r * size.kw + s) * ci4 * 4u;
+            let first = (r * size.kw + s) * ci4 * 4u * ys;
             for (var o = 0u; o < co4; o++) {
-                var b: Steps;
-                for (var v = 0u; v < COLS; v++) {
-                    let line = (first + 4u * min(column + v * TOGETHER, ci4 - 1u)) * ys + part * co4 + o;
-                    let b0 = weight[line];
-                    let b1 = weight[line + ys];
-                    let b2 = weight[line + 2u * ys];
-                    let b3 = weight[line + 3u * ys];
-                    b[v] = vec4(b0.x, b1.x, b2.x, b3.x);
-                    b[COLS + v] = vec4(b0.y, b1.y, b2.y, b3.y);
-                    b[2u * COLS + v] = vec4(b0.z, b1.z, b2.z, b3.z);
-                    b[3u * COLS + v] = vec4(b0.w, b1.w, b2.w, b3.w);
+                var read: array<vec4<f32>, COLUMN_READS>;
+                for (var i = 0u; i < COLUMN_READS; i++) {
+                    read[i] = weight[first + lines[i] + o];
                 }
-                for (var i = 0u; i < OWN; i++) {
+                var b = steps_of_columns(read);
+                for (var i = 0u; i < ROW_READS; i++) {
                     accumulate_rows(&tile, i, select(vec4(0.0), dy[at[i] + o], inside[i]), &b);
                 }
             }
@@ -227,11 +236,11 @@ fn grad_input(
         back_y++;
     }
     for (var i = 0u; i < ROWS; i++) {
-        let p = pixel + i;
+        let p = pixel + row_held(i, member);
         let ix = p % wide * size.stride + a_col;
         let iy = p / wide % high * size.stride + a_row;
         for (var v = 0u; v < COLS; v++) {
-            let c = column + v * TOGETHER;
+            let c = column + column_held(v, member);
             if p < pixels && iy < size.h && ix < size.w && c < ci4 {
                 put(((p / wide / high * size.h + iy) * size.w + ix) * xs + part * ci4 + c, tile[i * COLS + v]);
             }
@@ -254,65 +263,68 @@ fn grad_weight(
     let across = up(outputs(size), WIDE);
     let lanes = size.groups * across;
     let fours = size.kh * size.kw * ci4; // rows of dw in fours: tap by tap, channels within
-    let down = up(4u * fours, ROWS);
+    let down = up(4u * fours, HIGH);
     if index >= size.split * down * lanes {
         return;
     }
     let part = index % lanes / across;
-    let column = index % across * WIDE + member;
-    let row = index / lanes % down * ROWS;
+    let column = index % across * WIDE;
+    let row = index / lanes % down * HIGH;
     // The rows of dy that are this part's.
     let chunk = index / (lanes * down);
     let lines = size.n * size.oh;
     let start = chunk * (lines / size.split) + min(chunk, lines % size.split);
     let end = start + lines / size.split + u32(chunk < lines % size.split);
-    var columns: array<u32, COLS>;
-    for (var v = 0u; v < COLS; v++) {
-        columns[v] = part * outputs(size) + min(column + v * TOGETHER, outputs(size) - 1u);
+    var columns: array<u32, COLUMN_READS>;
+    var steps: array<u32, COLUMN_READS>;
+    for (var i = 0u; i < COLUMN_READS; i++) {
+        let e = element_read(i, member);
+        steps[i] = e / COLS;
+        columns[i] = part * outputs(size) + min(column + column_held(e % COLS, member), outputs(size) - 1u);
     }
     // The tap of each four, and its channels; a coordinate left of the image wraps round to a large number.
-    var channels: array<u32, OWN_FOURS>;
-    var down_by: array<u32, OWN_FOURS>;
-    var right_by: array<u32, OWN_FOURS>;
-    for (var i = 0u; i < OWN_FOURS; i++) {
-        let four = min(row / 4u + i * FOURS + member / 4u, fours - 1u);
+    var channels: array<u32, FOUR_READS>;
+    var down_by: array<u32, FOUR_READS>;
+    var right_by: array<u32, FOUR_READS>;
+    for (var i = 0u; i < FOUR_READS; i++) {
+        let four = min(row / 4u + four_read(i, member), fours - 1u);
         channels[i] = part * ci4 + four % ci4;
         down_by[i] = four / ci4 / size.kw - size.pad;
         right_by[i] = four / ci4 % size.kw - size.pad;
     }
     var tile: Tile;
     for (var line = start; line < end; line++) {
-        var at_line: array<u32, OWN_FOURS>;
-        var inside_line: array<bool, OWN_FOURS>;
-        for (var i = 0u; i < OWN_FOURS; i++) {
+        var at_line: array<u32, FOUR_READS>;
+        var inside_line: array<bool, FOUR_READS>;
+        for (var i = 0u; i < FOUR_READS; i++) {
             let iy = line % size.oh * size.stride + down_by[i];
             inside_line[i] = iy < size.h;
             at_line[i] = (line / size.oh * size.h + iy) * size.w;
         }
         for (var q = 0u; q < size.ow; q += 4u) {
-            var b: Steps;
-            for (var j = 0u; j < 4u; j++) {
-                let at = (line * size.ow + min(q + j, size.ow - 1u)) * ys;
-                for (var v = 0u; v < COLS; v++) {
-                    b[j * COLS + v] = dy[at + columns[v]];
-                }
+            var read: array<vec4<f32>, COLUMN_READS>;
+            for (var i = 0u; i < COLUMN_READS; i++) {
+                read[i] = dy[(line * size.ow + min(q + steps[i], size.ow - 1u)) * ys + columns[i]];
             }
-            for (var i = 0u; i < OWN_FOURS; i++) {
-                var read: array<vec4<f32>, STEPS>;
+            var b = steps_of_lines(read);
+            for (var i = 0u; i < FOUR_READS; i++) {
+                var taps: array<vec4<f32>, STEPS>;
                 for (var j = 0u; j < STEPS; j++) {
-                    let step = q + member % 4u + j;
+                    let step = q + step_read(j, member);
                     let ix = step * size.stride + right_by[i];
                     let inside = inside_line[i] && ix < size.w && step < size.ow;
-                    read[j] = select(vec4(0.0), x[select(0u, (at_line[i] + ix) * xs, inside) + channels[i]], inside);
+                    taps[j] = select(vec4(0.0), x[select(0u, (at_line[i] + ix) * xs, inside) + channels[i]], inside);
                 }
-                accumulate_fours(&tile, i, read, &b);
+                accumulate_fours(&tile, i, taps, &b);
             }
         }
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if row + i < 4u * fours && column + v * TOGETHER < outputs(size) {
-                let at = (chunk * 4u * fours + row + i) * ys + columns[v];
+            let r = row + row_of_four_held(i, member);
+            let c = column + column_held(v, member);
+            if r < 4u * fours && c < outputs(size) {
+                let at = (chunk * 4u * fours + r) * ys + part * outputs(size) + c;
                 if ACCUMULATE && size.split == 1u {
                     result[at] += tile[i * COLS + v];
                 } else {

@@ -9,10 +9,10 @@
 //           batch follow each other. nn: x [m, k], w [k_rows, n], bias [n], y [m, n]; nt: x [m, n], w [k_rows, n], y [m, k];
 //           tn: x [m, k], w [m, n], y [k_rows, n] or part [split, batch, k_rows, n], k <= k_rows <= k padded to 4.
 // Dispatch: workgroups of LANES lanes, TOGETHER a tile, folded; the tiles are, with up(a, b) = a / b rounded up and
-//           wide = 4 COLS TOGETHER, batch times nn up(m, ROWS) up(n, wide); nt up(m, ROWS) up(k, wide);
-//           tn split up(k, ROWS) up(n, wide); tn_sum a lane each of batch k_rows up(n, 4) elements.
+//           wide = 4 WIDE, batch times nn up(m, HIGH) up(n, wide); nt up(m, HIGH) up(k, wide);
+//           tn split up(k, HIGH) up(n, wide); tn_sum a lane each of batch k_rows up(n, 4) elements.
 // Order:    k (nt: n) ascending, one chain of fused multiply-adds; tn: m ascending within a part, parts ascending.
-//           It depends on the shapes and `split` only, not on ROWS, COLS, LANES or TOGETHER.
+//           It depends on the shapes and `split` only, not on the constants of the tile.
 // Safety:   rows and columns are clamped to the last one before a load, and tested before a store; reductions stop at
 //           the matrix's end. Needs m, k, n, split, batch > 0 and split <= m. Mesa's software adapter silently ends a loop
 //           after 65,535 rounds of all loops of an invocation together (measured on 22.3.6): keep k / 4 (nt: n / 4, tn:
@@ -36,8 +36,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
-
-const WIDE = COLS * TOGETHER;
 
 fn up(a: u32, b: u32) -> u32 {
     return (a + b - 1u) / b;
@@ -63,43 +61,45 @@ fn nn(
     let k4 = up(size.k, 4u);
     let n4 = up(size.n, 4u);
     let across = up(n4, WIDE);
-    let down = up(size.m, ROWS);
+    let down = up(size.m, HIGH);
     if index >= size.batch * across * down {
         return;
     }
-    let row = index % down * ROWS;
-    let column = index / down % across * WIDE + member;
+    let row = index % down * HIGH;
+    let column = index / down % across * WIDE;
     let batch = index / (down * across);
-    var columns: array<u32, COLS>;
-    for (var v = 0u; v < COLS; v++) {
-        columns[v] = batch * size.k_rows * n4 + min(column + v * TOGETHER, n4 - 1u);
+    var columns: array<u32, COLUMN_READS>;
+    var steps: array<u32, COLUMN_READS>;
+    for (var i = 0u; i < COLUMN_READS; i++) {
+        let e = element_read(i, member);
+        steps[i] = e / COLS;
+        columns[i] = batch * size.k_rows * n4 + min(column + column_held(e % COLS, member), n4 - 1u);
     }
-    var rows: array<u32, OWN>;
-    for (var i = 0u; i < OWN; i++) {
-        rows[i] = (batch * size.m + min(row + i * TOGETHER + member, size.m - 1u)) * k4;
+    var rows: array<u32, ROW_READS>;
+    for (var i = 0u; i < ROW_READS; i++) {
+        rows[i] = (batch * size.m + min(row + row_read(i, member), size.m - 1u)) * k4;
     }
     var tile: Tile;
     for (var k = 0u; k < k4; k++) {
-        var b: Steps;
-        for (var j = 0u; j < 4u; j++) {
-            let line = min(4u * k + j, size.k - 1u) * n4;
-            for (var v = 0u; v < COLS; v++) {
-                b[j * COLS + v] = w[line + columns[v]];
-            }
+        var read: array<vec4<f32>, COLUMN_READS>;
+        for (var i = 0u; i < COLUMN_READS; i++) {
+            read[i] = w[min(4u * k + steps[i], size.k - 1u) * n4 + columns[i]];
         }
-        for (var i = 0u; i < OWN; i++) {
+        var b = steps_of_lines(read);
+        for (var i = 0u; i < ROW_READS; i++) {
             accumulate_rows(&tile, i, x[rows[i] + k], &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
+        let r = row + row_held(i, member);
         for (var v = 0u; v < COLS; v++) {
-            let c = column + v * TOGETHER;
-            if row + i < size.m && c < n4 {
+            let c = column + column_held(v, member);
+            if r < size.m && c < n4 {
                 var value = tile[i * COLS + v];
                 if size.has_bias != 0u {
                     value += bias[c];
                 }
-                put((batch * size.m + row + i) * n4 + c, value);
+                put((batch * size.m + r) * n4 + c, value);
             }
         }
     }
@@ -117,45 +117,41 @@ fn nt(
     let k4 = up(size.k, 4u);
     let n4 = up(size.n, 4u);
     let across = up(k4, WIDE);
-    let down = up(size.m, ROWS);
+    let down = up(size.m, HIGH);
     if index >= size.batch * across * down {
         return;
     }
-    let row = index % down * ROWS;
-    let column = index / down % across * WIDE + member;
+    let row = index % down * HIGH;
+    let column = index / down % across * WIDE;
     let batch = index / (down * across);
-    var columns: array<u32, 4u * COLS>;
-    for (var c = 0u; c < 4u * COLS; c++) {
-        let own = 4u * (column + c / 4u * TOGETHER) + c % 4u;
-        columns[c] = (batch * size.k_rows + min(own, size.k - 1u)) * n4;
+    var columns: array<u32, COLUMN_READS>;
+    for (var i = 0u; i < COLUMN_READS; i++) {
+        let e = element_read(i, member);
+        let own = 4u * (column + column_held(e / 4u, member)) + e % 4u;
+        columns[i] = (batch * size.k_rows + min(own, size.k - 1u)) * n4;
     }
-    var rows: array<u32, OWN>;
-    for (var i = 0u; i < OWN; i++) {
-        rows[i] = (batch * size.m + min(row + i * TOGETHER + member, size.m - 1u)) * n4;
+    var rows: array<u32, ROW_READS>;
+    for (var i = 0u; i < ROW_READS; i++) {
+        rows[i] = (batch * size.m + min(row + row_read(i, member), size.m - 1u)) * n4;
     }
     var tile: Tile;
     for (var n = 0u; n < n4; n++) {
-        var b: Steps;
-        for (var v = 0u; v < COLS; v++) {
-            let b0 = w[columns[4u * v] + n];
-            let b1 = w[columns[4u * v + 1u] + n];
-            let b2 = w[columns[4u * v + 2u] + n];
-            let b3 = w[columns[4u * v + 3u] + n];
-            b[v] = vec4(b0.x, b1.x, b2.x, b3.x);
-            b[COLS + v] = vec4(b0.y, b1.y, b2.y, b3.y);
-            b[2u * COLS + v] = vec4(b0.z, b1.z, b2.z, b3.z);
-            b[3u * COLS + v] = vec4(b0.w, b1.w, b2.w, b3.w);
+        var read: array<vec4<f32>, COLUMN_READS>;
+        for (var i = 0u; i < COLUMN_READS; i++) {
+            read[i] = w[columns[i] + n];
         }
-        for (var i = 0u; i < OWN; i++) {
+        var b = steps_of_columns(read);
+        for (var i = 0u; i < ROW_READS; i++) {
             accumulate_rows(&tile, i, x[rows[i] + n], &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
+        let r = row + row_held(i, member);
         for (var v = 0u; v < COLS; v++) {
-            let c = column + v * TOGETHER;
-            if row + i < size.m && c < k4 {
+            let c = column + column_held(v, member);
+            if r < size.m && c < k4 {
                 let inside = 4u * c + vec4(0u, 1u, 2u, 3u) < vec4(size.k);
-                put((batch * size.m + row + i) * k4 + c, select(vec4(0.0), tile[i * COLS + v], inside));
+                put((batch * size.m + r) * k4 + c, select(vec4(0.0), tile[i * COLS + v], inside));
             }
         }
     }
@@ -173,47 +169,49 @@ fn tn(
     let k4 = up(size.k, 4u);
     let n4 = up(size.n, 4u);
     let across = up(n4, WIDE);
-    let down = up(size.k, ROWS);
+    let down = up(size.k, HIGH);
     if index >= size.split * size.batch * down * across {
         return;
     }
-    let row = index / across % down * ROWS;
-    let column = index % across * WIDE + member;
+    let row = index / across % down * HIGH;
+    let column = index % across * WIDE;
     let batch = index / (across * down) % size.batch;
     let part = index / (across * down * size.batch);
     let start = part * (size.m / size.split) + min(part, size.m % size.split);
     let end = start + size.m / size.split + u32(part < size.m % size.split);
-    var columns: array<u32, COLS>;
-    for (var v = 0u; v < COLS; v++) {
-        columns[v] = batch * size.m * n4 + min(column + v * TOGETHER, n4 - 1u);
+    var columns: array<u32, COLUMN_READS>;
+    var steps: array<u32, COLUMN_READS>;
+    for (var i = 0u; i < COLUMN_READS; i++) {
+        let e = element_read(i, member);
+        steps[i] = e / COLS;
+        columns[i] = batch * size.m * n4 + min(column + column_held(e % COLS, member), n4 - 1u);
     }
-    var rows: array<u32, OWN_FOURS>;
-    for (var i = 0u; i < OWN_FOURS; i++) {
-        rows[i] = batch * size.m * k4 + min(row / 4u + i * FOURS + member / 4u, k4 - 1u);
+    var rows: array<u32, FOUR_READS>;
+    for (var i = 0u; i < FOUR_READS; i++) {
+        rows[i] = batch * size.m * k4 + min(row / 4u + four_read(i, member), k4 - 1u);
     }
     var tile: Tile;
     for (var m = start; m < end; m += 4u) {
-        var b: Steps;
-        for (var j = 0u; j < 4u; j++) {
-            let line = min(m + j, end - 1u) * n4;
-            for (var v = 0u; v < COLS; v++) {
-                b[j * COLS + v] = w[line + columns[v]];
-            }
+        var read: array<vec4<f32>, COLUMN_READS>;
+        for (var i = 0u; i < COLUMN_READS; i++) {
+            read[i] = w[min(m + steps[i], end - 1u) * n4 + columns[i]];
         }
-        for (var i = 0u; i < OWN_FOURS; i++) {
-            var read: array<vec4<f32>, STEPS>;
+        var b = steps_of_lines(read);
+        for (var i = 0u; i < FOUR_READS; i++) {
+            var fours: array<vec4<f32>, STEPS>;
             for (var j = 0u; j < STEPS; j++) {
-                let step = m + member % 4u + j;
-                read[j] = select(vec4(0.0), x[min(step, end - 1u) * k4 + rows[i]], step < end);
+                let step = m + step_read(j, member);
+                fours[j] = select(vec4(0.0), x[min(step, end - 1u) * k4 + rows[i]], step < end);
             }
-            accumulate_fours(&tile, i, read, &b);
+            accumulate_fours(&tile, i, fours, &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
+        let r = row + row_of_four_held(i, member);
         for (var v = 0u; v < COLS; v++) {
-            let c = column + v * TOGETHER;
-            if row + i < size.k_rows && c < n4 {
-                let at = ((part * size.batch + batch) * size.k_rows + row + i) * n4 + c;
+            let c = column + column_held(v, member);
+            if r < size.k_rows && c < n4 {
+                let at = ((part * size.batch + batch) * size.k_rows + r) * n4 + c;
                 if ACCUMULATE && size.split == 1u {
                     y[at] += tile[i * COLS + v];
                 } else {

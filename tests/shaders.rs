@@ -22,8 +22,10 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
     match file {
         "conv2d.wgsl" | "gemm.wgsl" => {
             all.extend([1, 2, 4].map(|cols| (vec![("ROWS", 8), ("COLS", cols)], Vec::new())));
-            for (rows, cols, together) in [(32, 1, 8), (32, 2, 8), (16, 1, 4), (32, 2, 4)] {
-                let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", together), ("TOGETHER", together)];
+            for (rows, cols, across, down) in
+                [(32, 1, 8, 1), (32, 2, 8, 1), (16, 1, 4, 1), (8, 1, 1, 8), (16, 4, 1, 8), (8, 2, 1, 4)]
+            {
+                let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", across * down), ("ACROSS", across), ("DOWN", down)];
                 all.push((tune, vec![("lib/apart.wgsl", "lib/together.wgsl")]));
             }
         }

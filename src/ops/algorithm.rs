@@ -7,14 +7,17 @@ use std::fmt;
 /// How the result of a product is cut into tiles, and who holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tile {
-    /// For adapters without a GPU, in registers alone: `together` lanes hold `rows` by 4 `cols` `together`.
+    /// For adapters without a GPU, in registers alone: a lane holds `rows` by 4 `cols`, alone or together with
+    /// [`Gpu::together`] lanes across, which hold the same rows, or down, which hold the same columns.
     Lanes {
-        /// Rows of the tile, a multiple of 4 and of `together`.
+        /// Rows of a lane, a multiple of 4 and of `across`.
         rows: u32,
         /// Columns of a lane, in vec4.
         cols: u32,
-        /// Lanes that share a tile: 1, or [`Gpu::together`].
-        together: u32,
+        /// Lanes side by side.
+        across: u32,
+        /// Lanes one below the other.
+        down: u32,
     },
 }
 
@@ -30,44 +33,58 @@ pub enum Algorithm {
 impl Tile {
     /// What needs no feature of the device, for a result of so many vec4 columns.
     pub(super) fn everywhere(columns: usize) -> Self {
-        Self::Lanes { rows: 8, cols: columns.next_power_of_two().clamp(1, 4) as u32, together: 1 }
+        Self::Lanes { rows: 8, cols: columns.next_power_of_two().clamp(1, 4) as u32, across: 1, down: 1 }
     }
 
-    /// All tiles that `gpu` can hold.
-    pub(super) fn all(gpu: &Gpu) -> Vec<Self> {
-        let mut all = [1, 2, 4].map(|cols| Self::Lanes { rows: 8, cols, together: 1 }).to_vec();
+    /// All tiles that `gpu` can hold. Only where B is read line by line (`lines`) does the largest compile in reasonable time.
+    pub(super) fn all(gpu: &Gpu, lines: bool) -> Vec<Self> {
+        let mut all = [1, 2, 4].map(|cols| Self::Lanes { rows: 8, cols, across: 1, down: 1 }).to_vec();
         let together = gpu.together();
         if together > 1 {
-            let shapes = [(16, 1), (32, 1), (16, 2), (32, 2)];
-            all.extend(shapes.map(|(rows, cols)| Self::Lanes { rows, cols, together }));
+            all.extend([(16, 1), (32, 1), (16, 2)].map(|(rows, cols)| Self::across(rows, cols, together)));
+            all.extend(lines.then(|| Self::across(32, 2, together)));
+            all.extend(
+                [(8, 1), (16, 1), (4, 2), (8, 2), (16, 2), (4, 4), (8, 4)].map(|(rows, cols)| Self::down(rows, cols, together)),
+            );
         }
         all
     }
 
     /// What does well on `gpu` without measuring, for a result of so many vec4 columns.
-    pub(super) fn preferred(gpu: &Gpu, columns: usize) -> Self {
+    pub(super) fn preferred(gpu: &Gpu, columns: usize, lines: bool) -> Self {
         let together = gpu.together();
-        if together > 1 && columns >= together as usize {
-            return Self::Lanes { rows: 4 * together, cols: 1, together };
+        match columns {
+            _ if together == 1 => Self::everywhere(columns),
+            0..=4 => Self::down(8, columns.next_power_of_two().max(1) as u32, together),
+            16.. if lines => Self::across(4 * together, 2, together),
+            _ => Self::across(4 * together, 1, together),
         }
-        Self::everywhere(columns)
+    }
+
+    fn across(rows: u32, cols: u32, lanes: u32) -> Self {
+        Self::Lanes { rows, cols, across: lanes, down: 1 }
+    }
+
+    fn down(rows: u32, cols: u32, lanes: u32) -> Self {
+        Self::Lanes { rows, cols, across: 1, down: lanes }
     }
 
     /// Set the constants of `launch`, whose file needs `lib/gemm_lanes.wgsl`.
     pub(super) fn tune(self, launch: Launch) -> Launch {
-        let Self::Lanes { rows, cols, together } = self;
+        let Self::Lanes { rows, cols, across, down } = self;
         let launch = launch.tune("ROWS", rows).tune("COLS", cols);
-        if together == 1 {
+        if across * down == 1 {
             return launch;
         }
-        launch.tune("LANES", together).tune("TOGETHER", together).swap("lib/apart.wgsl", "lib/together.wgsl")
+        let launch = launch.tune("LANES", across * down).tune("ACROSS", across).tune("DOWN", down);
+        launch.swap("lib/apart.wgsl", "lib/together.wgsl")
     }
 
     /// Workgroups for a result of `rows` by `columns` vec4, so many times over.
     pub(super) fn groups(self, rows: usize, columns: usize, times: usize) -> usize {
-        let Self::Lanes { rows: tile_rows, cols, together } = self;
-        let tiles = rows.div_ceil(tile_rows as usize) * columns.div_ceil((cols * together) as usize) * times;
-        if together == 1 { tiles.div_ceil(LANES) } else { tiles }
+        let Self::Lanes { rows: held, cols, across, down } = self;
+        let tiles = rows.div_ceil((held * down) as usize) * columns.div_ceil((cols * across) as usize) * times;
+        if across * down == 1 { tiles.div_ceil(LANES) } else { tiles }
     }
 }
 
@@ -77,8 +94,9 @@ pub(super) const LANES: usize = 8;
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lanes { rows, cols, together: 1 } => write!(f, "lanes {rows}x{cols}"),
-            Self::Lanes { rows, cols, together } => write!(f, "lanes {rows}x{cols} together {together}"),
+            Self::Lanes { rows, cols, across: 1, down: 1 } => write!(f, "lanes {rows}x{cols}"),
+            Self::Lanes { rows, cols, across, down: 1 } => write!(f, "lanes {rows}x{cols} across {across}"),
+            Self::Lanes { rows, cols, down, .. } => write!(f, "lanes {rows}x{cols} down {down}"),
         }
     }
 }

@@ -41,23 +41,28 @@ pub enum Problem {
 impl Problem {
     /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude.
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
+        let tiles = || Tile::all(gpu, self.reads_lines()).into_iter().map(Algorithm::Direct);
         match self {
             Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
-            Self::Conv(..) => Tile::all(gpu).into_iter().map(Algorithm::Direct).chain([Algorithm::Scalar]).collect(),
-            Self::Gemm(..) => Tile::all(gpu).into_iter().map(Algorithm::Direct).collect(),
+            Self::Conv(..) => tiles().chain([Algorithm::Scalar]).collect(),
+            Self::Gemm(..) => tiles().collect(),
         }
     }
 
     /// What does well on `gpu` without measuring: the static table.
     pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
-        match self {
-            Self::Conv(_, sizes) if !sizes.aligned() => Algorithm::Scalar,
-            Self::Conv(direction, sizes) => {
-                let (inputs, outputs) = sizes.vectors();
-                Algorithm::Direct(Tile::preferred(gpu, if *direction == Direction::Input { inputs } else { outputs }))
-            }
-            Self::Gemm(_, sizes) => Algorithm::Direct(Tile::preferred(gpu, padded(sizes.cols) / 4)),
-        }
+        let columns = match self {
+            Self::Conv(_, sizes) if !sizes.aligned() => return Algorithm::Scalar,
+            Self::Conv(Direction::Input, sizes) => sizes.vectors().0,
+            Self::Conv(_, sizes) => sizes.vectors().1,
+            Self::Gemm(_, sizes) => padded(sizes.cols) / 4,
+        };
+        Algorithm::Direct(Tile::preferred(gpu, columns, self.reads_lines()))
+    }
+
+    /// Whether both operands are read along the reduction as they stand.
+    fn reads_lines(&self) -> bool {
+        matches!(self, Self::Conv(Direction::Forward, _) | Self::Gemm(Form::Nn, _))
     }
 
     /// What `tape`'s device has chosen for it, or else what is preferred; noted on the tape.
