@@ -1,7 +1,7 @@
 //! A compiled tape: replayed for every step, written and read by the host in between.
 
 use super::plan::{GUARD_WORDS, POISON, plan};
-use super::{Element, Memory, Tape, Tensor, finite};
+use super::{Element, Info, Memory, Place, Tape, Tensor, finite};
 use crate::error::{Error, Result};
 use crate::gpu::{Batch, Bound, Choices, Dispatch, Gpu, Read, Work};
 use crate::rng;
@@ -32,6 +32,8 @@ struct Slot {
     name: String,
     tensor: Tensor,
     bound: Option<Bound>,
+    /// Others may stand in the same memory at another time of the run.
+    shared: bool,
 }
 
 /// Recorded work with its memory: write the inputs, run, read the outputs.
@@ -61,7 +63,11 @@ pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
     let ends = segments.iter().skip(1).map(|(_, start)| *start).chain([dispatches.len()]);
     let segments =
         segments.iter().zip(ends).map(|((name, start), end)| Segment { name: name.clone(), range: *start..end }).collect();
-    let slots = infos.into_iter().zip(bounds).map(|(i, bound)| Slot { name: i.name, tensor: i.tensor, bound }).collect();
+    let slot = |(info, bound): (Info, _)| {
+        let shared = memory == Memory::Shared && matches!(info.place, Place::Planned);
+        Slot { name: info.name, tensor: info.tensor, bound, shared }
+    };
+    let slots = infos.into_iter().zip(bounds).map(slot).collect();
     let batch = Batch::new(&gpu, dispatches)?;
     gpu.poll()?;
     Ok(Program { gpu, id, batch, written, segments, slots, step, guard, memory, choices })
@@ -95,18 +101,21 @@ impl Program {
         all.fold(Work::default(), |a, b| Work { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
     }
 
+    /// The memory of a tensor that has it to itself.
     fn slot(&self, tensor: Tensor, op: &'static str) -> Result<&Bound> {
         let slot = self.slots.get(tensor.id).filter(|_| tensor.tape == self.id);
         let slot = slot.ok_or_else(|| Error::value(op, "tensor", "of this program", "of another"))?;
+        if slot.shared {
+            let expected = "an input, state, or kept with `Tape::keep` before compiling";
+            return Err(Error::value(op, "tensor", expected, format!("`{}`, whose memory others use too", slot.name)));
+        }
         slot.bound.as_ref().ok_or_else(|| Error::value(op, "tensor", "used by the program", &slot.name))
     }
 
     /// The range of device memory that holds `tensor`, to share it with an application.
     ///
-    /// Only inputs, kept tensors and state keep their contents between runs.
-    ///
     /// # Errors
-    /// [`Error::Value`] for a tensor of another program.
+    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see [`Tape::keep`].
     pub fn range(&self, tensor: Tensor) -> Result<Bound> {
         self.slot(tensor, "range").cloned()
     }
@@ -114,7 +123,8 @@ impl Program {
     /// Write floats in the user's order; padding becomes zero.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of values, [`Error::Value`] for a tensor of another program.
+    /// [`Error::Shape`] for another number of values, [`Error::Value`] for a tensor of another program or one that was
+    /// not kept.
     pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
         if values.len() != tensor.shape.count() || tensor.element != Element::F32 {
             return Err(Error::shape("write", "values", format!("{} floats", tensor.shape.count()), values.len()));
@@ -130,7 +140,8 @@ impl Program {
     /// Write unsigned integers from the start of a tensor of them.
     ///
     /// # Errors
-    /// [`Error::Shape`] for more values than it holds, [`Error::Value`] for a tensor of another program.
+    /// [`Error::Shape`] for more values than it holds, [`Error::Value`] for a tensor of another program or one that was
+    /// not kept.
     pub fn write_u32(&mut self, tensor: Tensor, values: &[u32]) -> Result<()> {
         if values.len() > tensor.shape.count() || tensor.element != Element::U32 {
             return Err(Error::shape("write_u32", "values", format!("at most {} integers", tensor.shape.count()), values.len()));
@@ -183,7 +194,8 @@ impl Program {
     /// Begin to read a tensor; the words come in the device's layout. See [`unpack`](Self::unpack).
     ///
     /// # Errors
-    /// [`Error::Value`] for a tensor of another program, [`Error::DeviceLost`].
+    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see [`Tape::keep`];
+    /// [`Error::DeviceLost`].
     pub fn read_later(&self, tensor: Tensor) -> Result<Read> {
         let bound = self.slot(tensor, "read")?;
         self.gpu.read(&bound.buffer, bound.offset, tensor.words())
