@@ -14,6 +14,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Learn features of a folder of images, without labels
 ///
@@ -180,6 +181,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
     let gpu = show::gpu(args.adapter.as_deref())?;
     // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
     let first = Config::decode_side(args.size.unwrap_or(224));
@@ -207,7 +209,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
     let options = RunOptions { test, eval_every: args.eval_every, stop_after: args.stop_after, stop, ..RunOptions::default() };
     let mut progress = Progress::new(run.config(), args);
-    let outcome = run.train(&options, &mut |event| progress.show(event))?;
+    let mut first = true;
+    let outcome = run.train(&options, &mut |event| {
+        if std::mem::take(&mut first) {
+            let seconds = started.elapsed().as_secs_f64();
+            progress.say(&format!("first step after {seconds:.1} s, {} pipelines", gpu.pipelines()));
+        }
+        progress.show(event);
+    })?;
     progress.bar.finish_and_clear();
     match outcome {
         Outcome::Stopped => eprintln!("stopped at step {}; the same command with --resume goes on", run.progress().step),
@@ -296,6 +305,11 @@ impl Progress {
         Self { bar, steps, terminal, epochs: args.stop_after.unwrap_or(config.epochs).min(config.epochs) }
     }
 
+    /// A line that stays.
+    fn say(&self, line: &str) {
+        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+    }
+
     fn show(&mut self, event: Event) {
         match event {
             Event::Step { step, epoch, loss, lr, images_per_second } => {
@@ -312,11 +326,10 @@ impl Progress {
                 let knn = evaluation.map_or(String::new(), |e| {
                     format!(", kNN bank {:.1} % clean {:.1} % ({} images)", 100.0 * e.bank, 100.0 * e.clean, e.queries)
                 });
-                let line = format!(
-                    "epoch {epoch}/{}: loss {loss:.4}, {seconds:.1} s ({waited:.1} s waiting for images){knn}",
-                    self.epochs
-                );
-                if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+                let epochs = self.epochs;
+                self.say(&format!(
+                    "epoch {epoch}/{epochs}: loss {loss:.4}, {seconds:.1} s ({waited:.1} s waiting for images){knn}"
+                ));
             }
         }
     }
