@@ -32,6 +32,9 @@ pub(crate) struct Args {
     test: Option<PathBuf>,
     #[command(flatten)]
     images: DataArgs,
+    /// Labels from a file with a line `name<TAB>label` an image, instead of from the first folder level
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// resnet18, resnet34 or resnet50 [default: resnet18]
     #[arg(long)]
     arch: Option<String>,
@@ -185,13 +188,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let gpu = show::gpu(args.adapter.as_deref())?;
     // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
     let first = Config::decode_side(args.size.unwrap_or(224));
-    let mut dataset = show::images(&args.data, Split::Train, &args.images, args.limit, first)?;
+    let mut dataset = show::images(&args.data, args.labels.as_deref(), Split::Train, &args.images, args.limit, first)?;
     let (config, notes) = args.choices().resolve(dataset.len(), median_side(&*dataset)?, names(&*dataset))?;
     let side = Config::decode_side(config.augmentation.side);
     if side != first {
         // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
         eprintln!("reducing them to {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
-        dataset = show::images(&args.data, Split::Train, &args.images, args.limit, side)?;
+        dataset = show::images(&args.data, args.labels.as_deref(), Split::Train, &args.images, args.limit, side)?;
     }
     let test = if args.eval_every > 0 { test_images(args, side)? } else { None };
     print(&config);
@@ -242,9 +245,7 @@ fn begin(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> R
 fn test_images(args: &Args, side: usize) -> Result<Option<Arc<dyn Dataset>>> {
     let cifar = instdisc::data::CifarBinary::is_at(&args.data);
     let path = args.test.as_ref().or(cifar.then_some(&args.data));
-    // A label file names the images trained on.
-    let plain = DataArgs { labels: None, skip_broken: args.images.skip_broken, max_pixels: args.images.max_pixels };
-    path.map(|path| show::images(path, Split::Test, &plain, args.limit_test, side)).transpose()
+    path.map(|path| show::images(path, None, Split::Test, &args.images, args.limit_test, side)).transpose()
 }
 
 /// The median of the shorter sides of up to 101 images, evenly spread.
