@@ -3,7 +3,7 @@
 use super::plan::{GUARD_WORDS, POISON, plan};
 use super::{Element, Info, Memory, Place, Tape, Tensor, finite};
 use crate::error::{Error, Result};
-use crate::gpu::{Batch, Bound, Choices, Dispatch, Gpu, Read, Work};
+use crate::gpu::{Bound, Choices, Dispatch, Dispatches, Gpu, Read, Work};
 use crate::rng;
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ struct Slot {
 pub struct Program {
     gpu: Gpu,
     id: u64,
-    batch: Batch,
+    dispatches: Dispatches,
     written: Vec<Vec<usize>>,
     segments: Vec<Segment>,
     slots: Vec<Slot>,
@@ -68,9 +68,9 @@ pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
         Slot { name: info.name, tensor: info.tensor, bound, shared }
     };
     let slots = infos.into_iter().zip(bounds).map(slot).collect();
-    let batch = Batch::new(&gpu, dispatches)?;
+    let dispatches = Dispatches::new(&gpu, dispatches)?;
     gpu.poll()?;
-    Ok(Program { gpu, id, batch, written, segments, slots, step, guard, memory, choices })
+    Ok(Program { gpu, id, dispatches, written, segments, slots, step, guard, memory, choices })
 }
 
 impl Program {
@@ -86,7 +86,7 @@ impl Program {
 
     /// The dispatches, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
-        self.batch.dispatches()
+        self.dispatches.all()
     }
 
     /// How its products and convolutions are computed: with these choices the same recording gives the same bits, whatever
@@ -165,7 +165,23 @@ impl Program {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Gpu`].
     pub fn run(&mut self) -> Result<()> {
-        self.batch.submit(&self.gpu, 0..self.dispatches().len(), 1)
+        self.run_range(0..self.dispatches().len())
+    }
+
+    /// Run some of the [`dispatches`](Self::dispatches) once: to look at tensors, or change them, in between.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a range that goes past the last one; [`Error::DeviceLost`], [`Error::Gpu`].
+    pub fn run_range(&mut self, range: Range<usize>) -> Result<()> {
+        self.dispatches.submit(&self.gpu, self.within(range, "run_range")?, 1)
+    }
+
+    fn within(&self, range: Range<usize>, op: &'static str) -> Result<Range<usize>> {
+        let count = self.dispatches().len();
+        if range.start <= range.end && range.end <= count {
+            return Ok(range);
+        }
+        Err(Error::value(op, "range", format!("within 0..{count}"), format!("{range:?}")))
     }
 
     /// Run one segment once.
@@ -175,20 +191,20 @@ impl Program {
     pub fn run_segment(&mut self, name: &str) -> Result<()> {
         let segment = self.segments.iter().find(|s| s.name == name);
         let range = segment.ok_or_else(|| Error::value("run_segment", "name", "a segment of the program", name))?.range.clone();
-        self.batch.submit(&self.gpu, range, 1)
+        self.run_range(range)
     }
 
     /// Record all segments into an application's encoder; the application submits it.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        self.batch.encode(encoder, 0..self.dispatches().len());
+        self.dispatches.encode(encoder, 0..self.dispatches().len());
     }
 
     /// Seconds a run of `range` takes, as the mean of `times` runs.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`run_range`](Self::run_range).
     pub fn time(&mut self, range: Range<usize>, times: usize) -> Result<f64> {
-        self.gpu.time(&self.batch, range, times)
+        self.gpu.time(&self.dispatches, self.within(range, "time")?, times)
     }
 
     /// Begin to read a tensor; the words come in the device's layout. See [`unpack`](Self::unpack).
@@ -252,7 +268,7 @@ impl Program {
             }
         }
         for i in 0..self.dispatches().len() {
-            self.batch.submit(&self.gpu, i..i + 1, 1)?;
+            self.run_range(i..i + 1)?;
             for &t in &self.written[i] {
                 let slot = &self.slots[t];
                 if let (Some(bound), Element::F32) = (&slot.bound, slot.tensor.element) {

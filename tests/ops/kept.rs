@@ -41,6 +41,15 @@ fn a_tensor_that_was_not_kept_is_refused() {
     assert_eq!(program.read(last).unwrap(), values.map(|v| v * 15.0));
     assert!(program.range(last).is_ok());
 
+    // Some of the dispatches, and no others.
+    let count = program.dispatches().len();
+    program.run_range(count - 1..count).unwrap();
+    for range in [0..count + 1, count + 1..count + 1] {
+        for result in [program.run_range(range.clone()), program.time(range, 1).map(drop)] {
+            assert!(matches!(result, Err(Error::Value { .. })), "{result:?}");
+        }
+    }
+
     // Where every tensor has a buffer of its own, each can be read.
     let (tape, x, passing, _) = record();
     let mut program = tape.compile_guarded().unwrap();

@@ -3,7 +3,7 @@
 use crate::{IMAGES, LOSSES, Trail, config, device, options, pictures, state};
 use instdisc::Error;
 use instdisc::checkpoint::{File, Tensor};
-use instdisc::gpu::{Batch, Bound, Gpu};
+use instdisc::gpu::{Bound, Gpu};
 use instdisc::nn::ResNet;
 use instdisc::optim::Sgd;
 use instdisc::tape::{Step, StoreBuilder};
@@ -114,7 +114,6 @@ const HARMLESS: [(&str, &str); 8] = [
 struct Rig {
     gpu: Gpu,
     step: TrainingStep,
-    batch: Batch,
     tensors: BTreeMap<String, Bound>,
     now: Step,
     images: Vec<f32>,
@@ -152,9 +151,8 @@ impl Rig {
         let images: Vec<f32> = (0..4 * 3 * 16 * 16).map(|i| (i as f32 * 0.7).sin()).collect();
         let now = Step { number: 0, seed: 1, lr: 0.03 };
         step.write_images(&images, &[0, 3, 5, 6]).unwrap();
-        let batch = Batch::new(gpu, step.program().dispatches().to_vec()).unwrap();
         let tensors = step.program().tensors().map(|(name, _, bound)| (name.to_owned(), bound.clone())).collect();
-        Self { gpu: gpu.clone(), step, batch, tensors, now, images }
+        Self { gpu: gpu.clone(), step, tensors, now, images }
     }
 
     fn read(&self, bound: &Bound) -> Vec<u32> {
@@ -195,16 +193,16 @@ fn what_any_kernel_writes_is_caught_before_the_update() {
     for (loss_name, loss) in LOSSES {
         let mut rig = Rig::new(&gpu, loss);
         let update = rig.step.program().segments().iter().find(|s| s.name == "update").unwrap().range.start;
-        let end = rig.batch.dispatches().len();
+        let end = rig.step.program().dispatches().len();
         rig.step.program().set_step(Step { number: 1, ..rig.now }).unwrap();
         let before = rig.state();
         // Without a fault the step changes the state, so that "unchanged" says something.
-        rig.batch.submit(&gpu, 0..end, 1).unwrap();
+        rig.step.program().run_range(0..end).unwrap();
         assert!(!rig.guard() && !rig.reached());
         assert!(rig.state().iter().zip(&before).filter(|(now, was)| now.1 != was.1).count() > 8);
         rig.restore(&before);
         for i in 0..update {
-            let dispatch = rig.batch.dispatches()[i].clone();
+            let dispatch = rig.step.program().dispatches()[i].clone();
             let bindings = dispatch.kernel.point.bindings.iter().filter(|b| b.name != "params");
             for (binding, bound) in bindings.zip(&dispatch.bound).filter(|(binding, _)| binding.writable) {
                 if ["negatives.wgsl", "finite.wgsl"].contains(&dispatch.kernel.variant.file) {
@@ -217,9 +215,9 @@ fn what_any_kernel_writes_is_caught_before_the_update() {
                     let middle = bound.words / 8 * 4;
                     for element in (0..bound.words.min(6)).chain(middle..bound.words.min(middle + 6)) {
                         rig.step.program().clear_guard().unwrap();
-                        rig.batch.submit(&gpu, 0..i + 1, 1).unwrap();
+                        rig.step.program().run_range(0..i + 1).unwrap();
                         gpu.write(&bound.buffer, bound.offset + element, &[value.to_bits()]).unwrap();
-                        rig.batch.submit(&gpu, i + 1..end, 1).unwrap();
+                        rig.step.program().run_range(i + 1..end).unwrap();
                         // Z alone is estimated from the spread.
                         let (guard, reached) = (rig.guard(), rig.reached() || binding.name == "spread_out");
                         assert_eq!(guard, reached, "{what}: the guard and the host disagree");
