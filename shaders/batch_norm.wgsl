@@ -1,7 +1,7 @@
 // needs: lib/grid.wgsl
 // batch_norm: every channel to mean 0 and variance 1, then scaled and shifted.
 //   partial         mean and sum of squared deviations of a chunk of rows
-//   merge           mean[c], inv[c] = 1 / sqrt(var[c] + eps), var[c] (biased) of all rows
+//   merge           mean[c], inv[c] = 1 / sqrt(var[c] + eps), var[c] (biased) of all rows; all 0 where c >= channels
 //   frozen          the same three from the running statistics (evaluation)
 //   apply           y = (x - mean) inv gamma + beta
 //   running         running = (1 - momentum) running + momentum batch, the variance unbiased; nothing while flag is up
@@ -19,6 +19,7 @@
 
 struct Params {
     rows: u32,
+    channels: u32,
     c4: u32,
     chunks: u32,
     chunk_rows: u32,
@@ -79,6 +80,12 @@ fn partial(
     parts_out[(chunk * 2u + 1u) * params.c4 + c] = squares - sum * sum / count;
 }
 
+// inv of four channels; 0 for those that only pad.
+fn inverse(variance: vec4<f32>, c: u32) -> vec4<f32> {
+    let channel = vec4<u32>(4u * c) + vec4<u32>(0u, 1u, 2u, 3u);
+    return select(vec4<f32>(0.0), 1.0 / sqrt(variance + params.eps), channel < vec4<u32>(params.channels));
+}
+
 @compute @workgroup_size(64)
 fn merge(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -104,7 +111,7 @@ fn merge(
     let rounded = squares / count;
     let variance = select(rounded, vec4<f32>(0.0), rounded < vec4<f32>(0.0));
     stats_out[c] = mean;
-    stats_out[params.c4 + c] = 1.0 / sqrt(variance + params.eps);
+    stats_out[params.c4 + c] = inverse(variance, c);
     stats_out[2u * params.c4 + c] = variance;
 }
 
@@ -119,7 +126,7 @@ fn frozen(
         return;
     }
     stats_out[c] = frozen_mean[c];
-    stats_out[params.c4 + c] = 1.0 / sqrt(frozen_var[c] + params.eps);
+    stats_out[params.c4 + c] = inverse(frozen_var[c], c);
     stats_out[2u * params.c4 + c] = frozen_var[c];
 }
 

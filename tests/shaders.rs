@@ -89,7 +89,7 @@ fn translate(
 fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
     let (mut points, mut variants, mut failed) = (0, 0, Vec::new());
     for shader in shaders() {
-        for (tune, swap) in tunes(shader.file) {
+        for (tune, swap) in tunes(shader.file()) {
             let source = shader.source(&tune, &swap).unwrap();
             let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
             points += if tune.is_empty() { module.entry_points.len() } else { 0 };
@@ -97,7 +97,7 @@ fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
                 for entry in &module.entry_points {
                     variants += 1;
                     if let Err(text) = translate(&module, &entry.name, &constants, !swap.is_empty()) {
-                        failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", shader.file, entry.name));
+                        failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", shader.file(), entry.name));
                     }
                 }
             }
@@ -111,9 +111,9 @@ fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
 fn layouts_and_budgets_hold_for_every_entry_point() {
     let (mut points, mut most) = (0, [0; 3]);
     for shader in shaders() {
-        for (tune, swap) in tunes(shader.file) {
+        for (tune, swap) in tunes(shader.file()) {
             for point in shader.reflect(&tune, &swap).unwrap() {
-                let name = format!("{}:{} {tune:?}", shader.file, point.name);
+                let name = format!("{}:{} {tune:?}", shader.file(), point.name);
                 points += 1;
                 let invocations: u32 = point.workgroup.iter().product();
                 let buffers = point.bindings.len() as u32;
@@ -147,8 +147,8 @@ fn layouts_and_budgets_hold_for_every_entry_point() {
 const HEAD: [&str; 5] = ["// Shapes:   ", "// Dispatch: ", "// Order:    ", "// Safety:   ", "// Source:   "];
 
 fn head_fault(shader: &Shader) -> Option<String> {
-    let name = shader.file.trim_end_matches(".wgsl");
-    let mut lines = shader.text.lines().skip(usize::from(!shader.needs().is_empty()));
+    let name = shader.file().trim_end_matches(".wgsl");
+    let mut lines = shader.text().lines().skip(usize::from(!shader.needs().is_empty()));
     if !lines.next().is_some_and(|line| line.starts_with(&format!("// {name}: "))) {
         return Some(format!("does not begin with `// {name}: `"));
     }
@@ -169,7 +169,7 @@ fn head_fault(shader: &Shader) -> Option<String> {
 #[test]
 fn every_head_is_complete() {
     for shader in shaders() {
-        assert_eq!(head_fault(shader), None, "{}", shader.file);
+        assert_eq!(head_fault(shader), None, "{}", shader.file());
     }
     println!("scorecard heads {} shaders", shaders().count());
 }

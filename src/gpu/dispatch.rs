@@ -137,22 +137,22 @@ impl Gpu {
 }
 
 /// Dispatches with their bind groups, ready to be encoded any number of times.
-pub struct Batch {
-    dispatches: Vec<Dispatch>,
+pub(crate) struct Dispatches {
+    all: Vec<Dispatch>,
     groups: Vec<wgpu::BindGroup>,
     _params: Buffer,
 }
 
-impl Batch {
-    /// Prepare `dispatches`: one buffer for all parameters and a bind group each.
+impl Dispatches {
+    /// Prepare them: one buffer for all parameters and a bind group each.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::Limit`], or [`Error::Gpu`] where a binding does not fit its kernel.
-    pub fn new(gpu: &Gpu, dispatches: Vec<Dispatch>) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, all: Vec<Dispatch>) -> Result<Self> {
         let align = gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
         let mut words: Vec<u32> = Vec::new();
         let mut places = Vec::new();
-        for dispatch in &dispatches {
+        for dispatch in &all {
             words.resize(words.len().div_ceil(align) * align, 0);
             places.push(words.len());
             words.extend(dispatch.params.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
@@ -161,7 +161,7 @@ impl Batch {
         let params = gpu.buffer("params", words.len())?;
         gpu.write(&params, 0, &words)?;
         let mut groups = Vec::new();
-        for (dispatch, place) in dispatches.iter().zip(places) {
+        for (dispatch, place) in all.iter().zip(places) {
             let own = Bound { buffer: params.clone(), offset: place, words: dispatch.params.len() / 4 };
             let mut bound = dispatch.bound.iter();
             let mut entries = Vec::new();
@@ -179,18 +179,18 @@ impl Batch {
                 wgpu::BindGroupDescriptor { label: Some(&dispatch.label), layout: &dispatch.kernel.layout, entries: &entries };
             groups.push(gpu.scoped(&dispatch.label, 0, || gpu.device().create_bind_group(&descriptor))?);
         }
-        Ok(Self { dispatches, groups, _params: params })
+        Ok(Self { all, groups, _params: params })
     }
 
-    /// The dispatches.
-    pub fn dispatches(&self) -> &[Dispatch] {
-        &self.dispatches
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> &[Dispatch] {
+        &self.all
     }
 
     /// Encode the dispatches of `range` into `encoder`, in one pass, for an application that submits by itself.
-    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) {
+    pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        for (dispatch, group) in self.dispatches[range.clone()].iter().zip(&self.groups[range]) {
+        for (dispatch, group) in self.all[range.clone()].iter().zip(&self.groups[range]) {
             pass.set_pipeline(&dispatch.kernel.pipeline);
             pass.set_bind_group(0, group, &[]);
             let [x, y, z] = dispatch.groups;
@@ -203,7 +203,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Gpu`].
-    pub fn submit(&self, gpu: &Gpu, range: Range<usize>, times: usize) -> Result<()> {
+    pub(crate) fn submit(&self, gpu: &Gpu, range: Range<usize>, times: usize) -> Result<()> {
         let mut left = times;
         while left > 0 && !range.is_empty() {
             let mut rest = range.clone();
@@ -228,7 +228,7 @@ impl Batch {
     fn runs_together(&self, gpu: &Gpu, range: Range<usize>) -> usize {
         const MOST_DISPATCHES: usize = 1024;
         let by_count = (MOST_DISPATCHES / range.len()).max(1);
-        let seconds: f64 = self.dispatches[range].iter().map(|d| seconds_at_most(d.work)).sum();
+        let seconds: f64 = self.all[range].iter().map(|d| seconds_at_most(d.work)).sum();
         match gpu.facts().software {
             true => by_count,
             false => by_count.min((SUBMISSION_SECONDS / seconds.max(1e-9)) as usize).max(1),
@@ -243,7 +243,7 @@ impl Batch {
         }
         let mut seconds = 0.0;
         for i in range.clone() {
-            seconds += seconds_at_most(self.dispatches[i].work);
+            seconds += seconds_at_most(self.all[i].work);
             if seconds > SUBMISSION_SECONDS && i > range.start {
                 return i;
             }

@@ -52,7 +52,7 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Limit`] where the device cannot run it; [`Error::Gpu`] where it does not compile.
-    pub fn kernel(&self, shader: &Shader, variant: Variant) -> Result<Arc<Kernel>> {
+    pub(crate) fn kernel(&self, shader: &Shader, variant: Variant) -> Result<Arc<Kernel>> {
         if let Some(kernel) = lock(&self.inner.kernels).get(&variant) {
             return Ok(kernel.clone());
         }

@@ -1,6 +1,6 @@
 //! What the adapter itself does: the rates that every benchmark is held against.
 
-use super::{Batch, Bound, Dispatch, Gpu, Shader, Variant, Work};
+use super::{Bound, Dispatch, Dispatches, Gpu, Shader, Variant, Work};
 use crate::error::Result;
 
 /// The kernels of [`Gpu::peak`]: the only shader that belongs to no op.
@@ -32,7 +32,7 @@ pub struct PeakMeter {
 }
 
 struct Sampler {
-    batch: Batch,
+    dispatches: Dispatches,
     work: Work,
     times: usize,
 }
@@ -40,7 +40,7 @@ struct Sampler {
 impl Sampler {
     fn new(gpu: &Gpu, dispatch: Dispatch) -> Result<Self> {
         let work = dispatch.work;
-        let mut sampler = Self { batch: Batch::new(gpu, vec![dispatch])?, work, times: 1 };
+        let mut sampler = Self { dispatches: Dispatches::new(gpu, vec![dispatch])?, work, times: 1 };
         sampler.seconds(gpu)?; // drivers may compile at the first run
         while sampler.times < 1 << 16 {
             let each = sampler.seconds(gpu)?;
@@ -54,7 +54,7 @@ impl Sampler {
 
     /// Seconds a run.
     fn seconds(&self, gpu: &Gpu) -> Result<f64> {
-        gpu.time(&self.batch, 0..1, self.times)
+        gpu.time(&self.dispatches, 0..1, self.times)
     }
 }
 
@@ -92,7 +92,7 @@ impl PeakMeter {
     /// One sample of the multiply-add rate, in operations a second.
     ///
     /// # Errors
-    /// As [`Gpu::time`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Timeout`](crate::Error::Timeout).
     pub fn flops(&self) -> Result<f64> {
         Ok(self.multiply.work.flops / self.multiply.seconds(&self.gpu)?)
     }
@@ -100,7 +100,7 @@ impl PeakMeter {
     /// One sample of the copy rate, in bytes a second.
     ///
     /// # Errors
-    /// As [`Gpu::time`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Timeout`](crate::Error::Timeout).
     pub fn bytes_per_second(&self) -> Result<f64> {
         Ok(self.copy.work.bytes / self.copy.seconds(&self.gpu)?)
     }

@@ -3,12 +3,16 @@
 use crate::error::{Error, Result};
 
 /// One file of `shaders/`.
+///
+/// Only this crate makes them, since its modules run without run-time checks:
+///
+/// ```compile_fail
+/// let own = instdisc::gpu::Shader { file: "own.wgsl", text: "@compute @workgroup_size(64) fn forward() {}" };
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Shader {
-    /// The file's name in `shaders/`, as `l2norm.wgsl`.
-    pub file: &'static str,
-    /// Its text.
-    pub text: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) text: &'static str,
 }
 
 /// The shared pieces in `shaders/lib/`, by the name that a `// needs:` line gives them.
@@ -74,6 +78,16 @@ pub struct EntryPoint {
 }
 
 impl Shader {
+    /// The file's name in `shaders/`, as `l2norm.wgsl`.
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// Its text, without the files it needs.
+    pub fn text(&self) -> &'static str {
+        self.text
+    }
+
     /// The files that its first line names, in order.
     pub fn needs(&self) -> Vec<&'static str> {
         let first = self.text.lines().next().unwrap_or("");

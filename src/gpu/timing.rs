@@ -1,6 +1,6 @@
 //! Timing what is submitted.
 
-use super::{Batch, Gpu};
+use super::{Dispatches, Gpu};
 use crate::error::Result;
 use std::ops::Range;
 use std::time::Instant;
@@ -9,11 +9,11 @@ impl Gpu {
     /// Seconds that one run of `range` takes, by the wall clock, as the mean over `times` runs submitted together.
     ///
     /// # Errors
-    /// As [`Batch::submit`] and [`Gpu::wait`].
-    pub fn time(&self, batch: &Batch, range: Range<usize>, times: usize) -> Result<f64> {
+    /// As [`Dispatches::submit`] and [`Gpu::wait`].
+    pub(crate) fn time(&self, dispatches: &Dispatches, range: Range<usize>, times: usize) -> Result<f64> {
         self.wait()?;
         let start = Instant::now();
-        batch.submit(self, range, times)?;
+        dispatches.submit(self, range, times)?;
         self.wait()?;
         Ok(start.elapsed().as_secs_f64() / times.max(1) as f64)
     }

@@ -89,7 +89,8 @@ impl Method {
     }
 
     /// Record the loss of embeddings `f` `[b, dim]` whose rows in the bank are `own` `[b]`. The rows of noise are drawn
-    /// on the device, or are those `given` `[b, m]`.
+    /// on the device, or are those `given` `[b, m]`. Raises the guard where the loss, or what Z is estimated from, is not
+    /// finite.
     ///
     /// # Errors
     /// [`Error::Value`], [`Error::Shape`]: those of the ops.
@@ -115,6 +116,11 @@ impl Method {
         }
         let loss = ops::mean(tape, losses)?;
         tape.keep(loss)?;
+        // Here, and not with the gradients: Z is also found from a forward pass alone.
+        tape.guard_finite(loss)?;
+        if let Some((spread, _)) = spread {
+            tape.guard_finite(spread)?;
+        }
         Ok(Objective { loss, spread, bank, z })
     }
 

@@ -40,7 +40,8 @@ impl Sizes {
     }
 
     fn launch(self, entry: &'static str, momentum: f32) -> Launch {
-        let launch = Launch::new(&SHADER, entry).param("rows", self.rows).param("c4", padded(self.c) / 4);
+        let launch = Launch::new(&SHADER, entry).param("rows", self.rows).param("channels", self.c);
+        let launch = launch.param("c4", padded(self.c) / 4);
         let launch = launch.param("chunks", self.chunks).param("chunk_rows", self.chunk_rows);
         launch.param("eps", self.eps).param("momentum", momentum)
     }

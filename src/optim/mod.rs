@@ -1,4 +1,10 @@
 //! The optimiser and its schedule.
+//!
+//! What is promised when numbers break: a NaN or infinity in the loss or in a gradient is seen before the update, which then
+//! writes nothing. What breaks in the update itself is seen after it, in the loss of a later step or when the checkpoint would
+//! be written, which it then is not: weights or momentum that overflow although gradients are finite, and momentum that was
+//! not finite before. Weights in memory are spoilt by then; the last checkpoint is whole. (To look at momentum before the
+//! update would cost as much again as to look at the gradients, and would not see what the update makes of it.)
 
 pub use crate::ops::{Sgd, sgd};
 

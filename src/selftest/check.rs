@@ -227,7 +227,7 @@ fn forward(case: &Case, tensors: &[Tensor], words: &[Vec<u32>], passed: &mut Pas
 
 fn padding(case: &Case, recorded: &Recorded, ran: &Ran) -> std::result::Result<(), String> {
     let outputs = recorded.outputs.iter().zip(&ran.outputs).enumerate();
-    let outputs = outputs.filter(|(i, _)| !case.loose.contains(i)).map(|(i, (t, w))| (format!("result {i}"), t, w));
+    let outputs = outputs.map(|(i, (t, w))| (format!("result {i}"), t, w));
     let grads = recorded.grads.iter().zip(&ran.grads).zip(&case.inputs);
     let grads = grads.filter_map(|((t, w), i)| Some((format!("the gradient of `{}`", i.name), t.as_ref()?, w.as_ref()?)));
     for (name, tensor, words) in outputs.chain(grads) {

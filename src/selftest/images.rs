@@ -218,7 +218,7 @@ fn batch_norm(label: String, dims: &[usize], values: Vec<f32>, i: usize) -> Case
     let case = case.tracked("beta", &[c], Layout::Rows, random.normal(c));
     let case = case.input("mean", &[c], Layout::Rows, random.normal(c));
     let case = case.input("var", &[c], Layout::Rows, random.between(c, 0.1, 2.0));
-    let mut case = case.tiny(large(rows * padded(c)));
+    let case = case.tiny(large(rows * padded(c)));
     // A chunk's rows, and the chunks.
     let chunk_rows = rows.div_ceil(rows.div_ceil(128).min(128).max(rows.div_ceil(16_384)));
     let depth = chunk_rows + rows.div_ceil(chunk_rows);
@@ -233,7 +233,6 @@ fn batch_norm(label: String, dims: &[usize], values: Vec<f32>, i: usize) -> Case
             },
         );
     }
-    case.loose = vec![1]; // the inverse deviation of a channel that is not there
     case.op(
         depth,
         move |tape, x, _| {

@@ -91,8 +91,6 @@ pub struct Case {
     pub samples: usize,
     /// Whether gradients need only be finite: the function has a kink there, or they are nothing but cancelled terms.
     pub kinks: bool,
-    /// Results whose padding may hold anything.
-    loose: Vec<usize>,
     record: Record,
     twin: Twin,
     bind: Option<Bind>,
@@ -111,7 +109,6 @@ impl Case {
             step: Step { number: 3, seed: 0x1234_5678_9abc, lr: 0.125 },
             samples: 10,
             kinks: false,
-            loose: Vec::new(),
             record: Box::new(|_, _, _| Ok(Vec::new())),
             twin: Box::new(|_, _| Vec::new()),
             bind: None,

@@ -100,7 +100,7 @@ struct Info {
     given: bool,
 }
 
-/// One kernel launch on tensors: what an op records.
+/// One kernel launch on tensors: what an op records. Made by this crate's ops alone, since kernels run without checks.
 #[derive(Debug)]
 pub struct Launch {
     shader: &'static Shader,
@@ -113,7 +113,7 @@ pub struct Launch {
 
 impl Launch {
     /// A launch of `entry` in `shader`.
-    pub fn new(shader: &'static Shader, entry: &'static str) -> Self {
+    pub(crate) fn new(shader: &'static Shader, entry: &'static str) -> Self {
         Self {
             shader,
             variant: Variant::new(shader.file, entry),

@@ -1,9 +1,9 @@
 //! A compiled tape: replayed for every step, written and read by the host in between.
 
 use super::plan::{GUARD_WORDS, POISON, plan};
-use super::{Element, Memory, Tape, Tensor, finite};
+use super::{Element, Info, Memory, Place, Tape, Tensor, finite};
 use crate::error::{Error, Result};
-use crate::gpu::{Batch, Bound, Choices, Dispatch, Gpu, Read, Work};
+use crate::gpu::{Bound, Choices, Dispatch, Dispatches, Gpu, Read, Work};
 use crate::rng;
 use std::ops::Range;
 
@@ -32,13 +32,15 @@ struct Slot {
     name: String,
     tensor: Tensor,
     bound: Option<Bound>,
+    /// Others may stand in the same memory at another time of the run.
+    shared: bool,
 }
 
 /// Recorded work with its memory: write the inputs, run, read the outputs.
 pub struct Program {
     gpu: Gpu,
     id: u64,
-    batch: Batch,
+    dispatches: Dispatches,
     written: Vec<Vec<usize>>,
     segments: Vec<Segment>,
     slots: Vec<Slot>,
@@ -61,10 +63,14 @@ pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
     let ends = segments.iter().skip(1).map(|(_, start)| *start).chain([dispatches.len()]);
     let segments =
         segments.iter().zip(ends).map(|((name, start), end)| Segment { name: name.clone(), range: *start..end }).collect();
-    let slots = infos.into_iter().zip(bounds).map(|(i, bound)| Slot { name: i.name, tensor: i.tensor, bound }).collect();
-    let batch = Batch::new(&gpu, dispatches)?;
+    let slot = |(info, bound): (Info, _)| {
+        let shared = memory == Memory::Shared && matches!(info.place, Place::Planned);
+        Slot { name: info.name, tensor: info.tensor, bound, shared }
+    };
+    let slots = infos.into_iter().zip(bounds).map(slot).collect();
+    let dispatches = Dispatches::new(&gpu, dispatches)?;
     gpu.poll()?;
-    Ok(Program { gpu, id, batch, written, segments, slots, step, guard, memory, choices })
+    Ok(Program { gpu, id, dispatches, written, segments, slots, step, guard, memory, choices })
 }
 
 impl Program {
@@ -80,7 +86,7 @@ impl Program {
 
     /// The dispatches, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
-        self.batch.dispatches()
+        self.dispatches.all()
     }
 
     /// How its products and convolutions are computed: with these choices the same recording gives the same bits, whatever
@@ -95,18 +101,21 @@ impl Program {
         all.fold(Work::default(), |a, b| Work { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
     }
 
+    /// The memory of a tensor that has it to itself.
     fn slot(&self, tensor: Tensor, op: &'static str) -> Result<&Bound> {
         let slot = self.slots.get(tensor.id).filter(|_| tensor.tape == self.id);
         let slot = slot.ok_or_else(|| Error::value(op, "tensor", "of this program", "of another"))?;
+        if slot.shared {
+            let expected = "an input, state, or kept with `Tape::keep` before compiling";
+            return Err(Error::value(op, "tensor", expected, format!("`{}`, whose memory others use too", slot.name)));
+        }
         slot.bound.as_ref().ok_or_else(|| Error::value(op, "tensor", "used by the program", &slot.name))
     }
 
     /// The range of device memory that holds `tensor`, to share it with an application.
     ///
-    /// Only inputs, kept tensors and state keep their contents between runs.
-    ///
     /// # Errors
-    /// [`Error::Value`] for a tensor of another program.
+    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see [`Tape::keep`].
     pub fn range(&self, tensor: Tensor) -> Result<Bound> {
         self.slot(tensor, "range").cloned()
     }
@@ -114,7 +123,8 @@ impl Program {
     /// Write floats in the user's order; padding becomes zero.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of values, [`Error::Value`] for a tensor of another program.
+    /// [`Error::Shape`] for another number of values, [`Error::Value`] for a tensor of another program or one that was
+    /// not kept.
     pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
         if values.len() != tensor.shape.count() || tensor.element != Element::F32 {
             return Err(Error::shape("write", "values", format!("{} floats", tensor.shape.count()), values.len()));
@@ -130,7 +140,8 @@ impl Program {
     /// Write unsigned integers from the start of a tensor of them.
     ///
     /// # Errors
-    /// [`Error::Shape`] for more values than it holds, [`Error::Value`] for a tensor of another program.
+    /// [`Error::Shape`] for more values than it holds, [`Error::Value`] for a tensor of another program or one that was
+    /// not kept.
     pub fn write_u32(&mut self, tensor: Tensor, values: &[u32]) -> Result<()> {
         if values.len() > tensor.shape.count() || tensor.element != Element::U32 {
             return Err(Error::shape("write_u32", "values", format!("at most {} integers", tensor.shape.count()), values.len()));
@@ -154,7 +165,23 @@ impl Program {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Gpu`].
     pub fn run(&mut self) -> Result<()> {
-        self.batch.submit(&self.gpu, 0..self.dispatches().len(), 1)
+        self.run_range(0..self.dispatches().len())
+    }
+
+    /// Run some of the [`dispatches`](Self::dispatches) once: to look at tensors, or change them, in between.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a range that goes past the last one; [`Error::DeviceLost`], [`Error::Gpu`].
+    pub fn run_range(&mut self, range: Range<usize>) -> Result<()> {
+        self.dispatches.submit(&self.gpu, self.within(range, "run_range")?, 1)
+    }
+
+    fn within(&self, range: Range<usize>, op: &'static str) -> Result<Range<usize>> {
+        let count = self.dispatches().len();
+        if range.start <= range.end && range.end <= count {
+            return Ok(range);
+        }
+        Err(Error::value(op, "range", format!("within 0..{count}"), format!("{range:?}")))
     }
 
     /// Run one segment once.
@@ -164,26 +191,27 @@ impl Program {
     pub fn run_segment(&mut self, name: &str) -> Result<()> {
         let segment = self.segments.iter().find(|s| s.name == name);
         let range = segment.ok_or_else(|| Error::value("run_segment", "name", "a segment of the program", name))?.range.clone();
-        self.batch.submit(&self.gpu, range, 1)
+        self.run_range(range)
     }
 
     /// Record all segments into an application's encoder; the application submits it.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        self.batch.encode(encoder, 0..self.dispatches().len());
+        self.dispatches.encode(encoder, 0..self.dispatches().len());
     }
 
     /// Seconds a run of `range` takes, as the mean of `times` runs.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// As [`run_range`](Self::run_range).
     pub fn time(&mut self, range: Range<usize>, times: usize) -> Result<f64> {
-        self.gpu.time(&self.batch, range, times)
+        self.gpu.time(&self.dispatches, self.within(range, "time")?, times)
     }
 
     /// Begin to read a tensor; the words come in the device's layout. See [`unpack`](Self::unpack).
     ///
     /// # Errors
-    /// [`Error::Value`] for a tensor of another program, [`Error::DeviceLost`].
+    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see [`Tape::keep`];
+    /// [`Error::DeviceLost`].
     pub fn read_later(&self, tensor: Tensor) -> Result<Read> {
         let bound = self.slot(tensor, "read")?;
         self.gpu.read(&bound.buffer, bound.offset, tensor.words())
@@ -240,7 +268,7 @@ impl Program {
             }
         }
         for i in 0..self.dispatches().len() {
-            self.batch.submit(&self.gpu, i..i + 1, 1)?;
+            self.run_range(i..i + 1)?;
             for &t in &self.written[i] {
                 let slot = &self.slots[t];
                 if let (Some(bound), Element::F32) = (&slot.bound, slot.tensor.element) {

@@ -82,7 +82,6 @@ impl TrainingStep {
         let objective = method.objective(&mut tape, store, features.embedding, own, negatives)?;
         tape.backward(objective.loss)?;
         tape.segment("update");
-        tape.guard_finite(objective.loss)?;
         ops::guard_gradients(&mut tape, store)?;
         sgd(&mut tape, store, options.sgd)?;
         for running in &features.running {
@@ -136,7 +135,7 @@ impl TrainingStep {
     }
 
     /// Find Z from the batch that was written, before the first step of a run with NCE: a pass for the scores alone.
-    /// Nothing happens to weights, running statistics or bank.
+    /// Nothing happens to weights, running statistics or bank; nor to Z where the pass raises the guard.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Gpu`].

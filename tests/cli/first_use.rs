@@ -11,6 +11,11 @@ fn a_flat_folder_trains_without_labels_and_says_nothing_of_knn() {
     let (data, out) = (place.arg("data"), place.arg("run"));
     let said = done(&train(&data, &out, &[]));
     assert!(said.err.contains("9 images, no labels") && !said.err.contains("kNN"), "{}", said.err);
+    let starts: Vec<&str> = said.err.lines().filter_map(|line| line.strip_prefix("first step after ")).collect();
+    let [start] = starts[..] else { panic!("{}", said.err) };
+    let (seconds, pipelines) = start.split_once(" s, ").unwrap();
+    let pipelines: usize = pipelines.strip_suffix(" pipelines").unwrap().parse().unwrap();
+    assert!(seconds.parse::<f64>().unwrap() > 0.0 && pipelines > 10, "{start}");
     for name in ["config.json", "metrics.jsonl", "last.safetensors"] {
         assert!(place.path("run").join(name).is_file(), "{name}");
     }

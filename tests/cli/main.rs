@@ -53,6 +53,13 @@ fn refused(args: &[&str], parts: &[&str]) -> String {
     check_refused(&tool(args), parts)
 }
 
+/// The command must not know `option`.
+#[track_caller]
+fn refused_option(args: &[&str], option: &str) {
+    let said = tool(args);
+    assert!(said.code == Some(2) && said.err.contains(&format!("unexpected argument '{option}'")), "{args:?}: {}", said.err);
+}
+
 #[track_caller]
 fn check_refused(said: &Said, parts: &[&str]) -> String {
     assert_eq!(said.code, Some(1), "{}", said.err);

@@ -1,6 +1,6 @@
 //! What programs read: arrays, JSON.
 
-use crate::{Place, checkpoint, done, refused, train};
+use crate::{Place, checkpoint, done, refused, refused_option, train};
 
 /// Shape and values of a NumPy file of 32-bit floats.
 fn npy(bytes: &[u8]) -> (Vec<usize>, Vec<f32>) {
@@ -41,6 +41,7 @@ fn vectors_names_and_json_can_be_read_by_programs() {
         done(&["embed", &out, &data, "--out", &other, "--layer", layer, "--batch", "12"]);
         assert!(npy(&std::fs::read(&other).unwrap()).1 == values, "{layer}: another batch gives other vectors");
     }
+    refused_option(&["embed", &out, &data, "--out", &place.arg("vectors.npy"), "--labels", "labels.tsv"], "--labels");
     let said = done(&["knn", &out, "--train", &data, "--test", &data, "--json", "-k", "1"]);
     let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     // Each image is its own nearest neighbour.
@@ -50,7 +51,11 @@ fn vectors_names_and_json_can_be_read_by_programs() {
     refused(&["knn", &out, "--train", &data, "--test", &data, "-k", "0"], &["-k", "at least 1"]);
     refused(&["knn", &out, "--train", &data, "--test", &data, "--tau", "-1"], &["tau", "above 0"]);
     let flat = place.arg("data/a");
-    refused(&["knn", &out, "--train", &data, "--test", &flat], &["data/a", "no labels", "--labels"]);
+    refused(&["knn", &out, "--train", &flat, "--test", &data], &["data/a", "no labels", "give --labels"]);
+    refused(&["knn", &out, "--train", &data, "--test", &flat], &["data/a", "no labels", "give --labels-test"]);
+    place.write("test.tsv", (0..6).map(|i| format!("{:02}.png\ta\n", 2 * i)).collect::<String>().as_bytes());
+    let judged = done(&["knn", &out, "--train", &data, "--test", &flat, "--labels-test", &place.arg("test.tsv"), "-k", "1"]);
+    assert!(judged.out.contains("top-1 100.00 %") && judged.out.contains("of 6 images"), "{}", judged.out);
     assert!(checkpoint(&place.path("run")) == before, "looking at a run changed it");
     println!("scorecard cli embed and knn: arrays of 12 unit vectors in both layers, names in order, JSON parses");
 }

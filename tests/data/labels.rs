@@ -1,6 +1,6 @@
 //! Label files: the eight mistakes and odd forms, and that no bytes make the parser panic.
 
-use crate::{memory, refusal, says};
+use crate::{memory, missed, refusal, says};
 use instdisc::Result;
 use instdisc::data::{Dataset, LabelFile, LabelRules, Labelled, Labels, MAX_CLASSES};
 use proptest::prelude::*;
@@ -45,23 +45,42 @@ fn the_first_tab_or_the_last_comma_separates() {
     refused("a.png,1\nb.png,", &["line 2", "empty"]);
 }
 
+/// R36: the eight faults and oddities of label files.
+const FAULTS: [(&str, fn()); 8] = [
+    ("missing", an_image_without_a_label_is_named),
+    ("extra", a_label_without_an_image_is_named_with_its_line),
+    ("out of range", a_label_past_the_classes_is_named_with_its_line),
+    ("duplicate", a_second_label_is_named_with_both_lines),
+    ("not UTF-8", what_is_not_utf8_is_named_with_its_line),
+    ("BOM", a_bom_is_tolerated_at_the_start_only),
+    ("CRLF", crlf_is_tolerated),
+    ("trailing blank", trailing_blank_lines_are_tolerated_and_blanks_in_a_label_are_not),
+];
+
 #[test]
-fn missing_an_image_without_a_label_is_named() {
+fn faults_of_labels_are_named_and_oddities_tolerated() {
+    let (total, missed) = (FAULTS.len(), missed(&FAULTS));
+    println!(
+        "scorecard R36 {} of {total} faults and oddities of label files are named, with their line, or tolerated, as stated",
+        total - missed.len()
+    );
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+fn an_image_without_a_label_is_named() {
     refused("b.png,1\n", &["no label for `a.png`", "2 images"]);
     let rules = LabelRules { allow_missing: true, ..LabelRules::default() };
     assert_eq!(parse("b.png,0").unwrap().apply(NAMES, &rules).unwrap().labels, [None, Some(0), None]);
 }
 
-#[test]
-fn extra_a_label_without_an_image_is_named_with_its_line() {
+fn a_label_without_an_image_is_named_with_its_line() {
     let text = "a.png,1\nd.png,1\nb.png,1\nc.png,1\ne.png,1\n";
     refused(text, &["line 2", "no image `d.png`", "2 lines"]);
     let rules = LabelRules { allow_extra: true, ..LabelRules::default() };
     assert_eq!(parse(text).unwrap().apply(NAMES, &rules).unwrap().labels, [Some(1); 3]);
 }
 
-#[test]
-fn out_of_range_a_label_past_the_classes_is_named_with_its_line() {
+fn a_label_past_the_classes_is_named_with_its_line() {
     let text = "a.png,0\nb.png,1\nc.png,2\n";
     says(&refusal(apply(text, Some(2))), &["line 3", "label 2 is out of range", "2 classes"]);
     assert!(apply(text, Some(3)).is_ok());
@@ -71,30 +90,25 @@ fn out_of_range_a_label_past_the_classes_is_named_with_its_line() {
     assert_eq!(apply(format!("a.png,0\nb.png,{}\nc.png,0", MAX_CLASSES - 1), None).unwrap().classes.len(), MAX_CLASSES as usize);
 }
 
-#[test]
-fn duplicate_a_second_label_is_named_with_both_lines() {
+fn a_second_label_is_named_with_both_lines() {
     refused("a.png,1\nb.png,1\nc.png,1\na.png,1\n", &["line 4", "`a.png`", "line 1"]);
 }
 
-#[test]
-fn not_utf8_is_named_with_its_line() {
+fn what_is_not_utf8_is_named_with_its_line() {
     refused(b"a.png,1\nb.png,\xe9t\xe9\n", &["line 2", "not UTF-8"]);
     let wide: Vec<u8> = "\u{feff}a.png,1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     refused(wide, &["line 1", "not UTF-8"]);
 }
 
-#[test]
-fn bom_is_tolerated_at_the_start_only() {
+fn a_bom_is_tolerated_at_the_start_only() {
     gives("\u{feff}a.png,x\nb.png,x\nc.png,x\n", [0; 3], &["x"]);
     refused("a.png,1\n\u{feff}b.png,1\nc.png,1\n", &["no label for `b.png`"]);
 }
 
-#[test]
 fn crlf_is_tolerated() {
     gives("a.png,x\r\nb.png,y\r\nc.png,x\r\n", [0, 1, 0], &["x", "y"]);
 }
 
-#[test]
 fn trailing_blank_lines_are_tolerated_and_blanks_in_a_label_are_not() {
     gives("a.png,x\nb.png,x\nc.png,x\n\n\r\n\n", [0; 3], &["x"]);
     refused("a.png,x\n\nb.png,x\nc.png,x\n", &["line 2", "empty"]);

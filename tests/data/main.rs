@@ -1,5 +1,6 @@
 //! The room `data`: what is read, what is refused and how, and that nothing depends on threads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
 
 mod batch;
 mod cifar;
@@ -48,6 +49,11 @@ type Contents = (String, Option<u32>, Result<Image, String>);
 #[cfg(feature = "images")]
 fn contents(set: &dyn Dataset) -> Vec<Contents> {
     (0..set.len()).map(|i| (set.name(i).to_owned(), set.label(i), set.image(i).map_err(|error| error.to_string()))).collect()
+}
+
+/// Those of `rows` whose check fails.
+fn missed(rows: &[(&'static str, fn())]) -> Vec<&'static str> {
+    rows.iter().filter(|(_, check)| std::panic::catch_unwind(check).is_err()).map(|(row, _)| *row).collect()
 }
 
 /// The text of the error that was to come.

@@ -1,7 +1,7 @@
 //! Odd but legal images, and damaged ones: what becomes of each (`instdisc::data::decode` states it).
 
 use crate::files::{encoded, flat_jpeg, header, pattern, png, png_of, stored, with_exif};
-use crate::{says, write};
+use crate::{missed, says, write};
 use image::codecs::gif::GifEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, Frame, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
@@ -27,9 +27,34 @@ fn refused(bytes: &[u8], parts: &[&str]) {
     says(&error.to_string(), &[&["file: "], parts].concat());
 }
 
+/// R35: every odd but legal image, and what is to become of it.
+const ODD: [(&str, fn()); 12] = [
+    ("1 × 1", one_pixel_is_read_as_it_is),
+    ("1 × n", one_column_is_read_as_it_is),
+    ("grey", grey_becomes_three_equal_channels),
+    ("16 bits", sixteen_bits_are_rounded_to_eight),
+    ("floating point", floats_are_cut_off_at_0_and_1),
+    ("palette", a_palette_is_looked_up),
+    ("alpha", transparent_pixels_are_laid_on_white),
+    ("CMYK", cmyk_is_taken_for_inverted_as_adobe_writes_it),
+    ("EXIF", the_orientation_of_exif_is_applied),
+    ("animated", of_an_animation_the_first_frame_is_taken),
+    ("empty file", an_empty_file_is_refused),
+    ("folder", a_folder_named_like_an_image_is_a_folder),
+];
+
 #[test]
-fn one_pixel_and_one_column_are_read_as_they_are() {
+fn odd_images_become_what_is_stated() {
+    let (total, missed) = (ODD.len(), missed(&ODD));
+    println!("scorecard R35 {} of {total} odd images become what is stated", total - missed.len());
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+fn one_pixel_is_read_as_it_is() {
     assert_eq!(first(&png(1, 1, 9)), ([1, 1], [9, 0, 0]));
+}
+
+fn one_column_is_read_as_it_is() {
     let column = read(&png(1, 300, 9)).unwrap();
     assert_eq!((column.width, column.height), (1, 300));
     assert_eq!(column.rgb, pattern(1, 300, 9).into_raw());
@@ -43,20 +68,22 @@ fn every_format_gives_its_pixels() {
     }
 }
 
-#[test]
 fn grey_becomes_three_equal_channels() {
     let grey = ImageBuffer::from_pixel(3, 2, Luma([77u8]));
     assert_eq!(first(&encoded(grey, ImageFormat::Png)), ([3, 2], [77; 3]));
 }
 
-#[test]
 fn sixteen_bits_are_rounded_to_eight() {
     // 255 / 257 rounds to 1; the upper byte alone would be 0.
     let deep = ImageBuffer::from_pixel(2, 2, Rgb([255u16, 65_535, 128]));
     assert_eq!(first(&encoded(deep, ImageFormat::Png)).1, [1, 255, 0]);
 }
 
-#[test]
+fn floats_are_cut_off_at_0_and_1() {
+    let image = ImageBuffer::from_pixel(2, 3, Rgb([0.2f32, 1.5, -1.0]));
+    assert_eq!(first(&encoded(DynamicImage::ImageRgb32F(image), ImageFormat::Tiff)), ([2, 3], [51, 255, 0]));
+}
+
 fn a_palette_is_looked_up() {
     let palette = (b"PLTE", vec![0, 0, 0, 10, 20, 30, 40, 50, 60]);
     // One row of two pixels of four bits, a filter byte in front: colours 2 and 1.
@@ -64,7 +91,6 @@ fn a_palette_is_looked_up() {
     assert_eq!(read(&file).unwrap().rgb, [40, 50, 60, 10, 20, 30]);
 }
 
-#[test]
 fn transparent_pixels_are_laid_on_white() {
     let pixels = [Rgba([100, 0, 255, 255]), Rgba([100, 0, 255, 0]), Rgba([100, 0, 255, 51])];
     let image = RgbaImage::from_fn(3, 1, |x, _| pixels[x as usize]);
@@ -72,7 +98,6 @@ fn transparent_pixels_are_laid_on_white() {
     assert_eq!(read(&encoded(image, ImageFormat::Png)).unwrap().rgb, [100, 0, 255, 255, 255, 255, 224, 204, 255]);
 }
 
-#[test]
 fn cmyk_is_taken_for_inverted_as_adobe_writes_it() {
     for scans in [false, true] {
         assert_eq!(first(&flat_jpeg(&[200, 100, 50, 255], scans)), ([8, 8], [200, 100, 50]), "scans {scans}");
@@ -80,7 +105,6 @@ fn cmyk_is_taken_for_inverted_as_adobe_writes_it() {
     }
 }
 
-#[test]
 fn the_orientation_of_exif_is_applied() {
     let (red, blue) = (Rgb([250, 0, 0]), Rgb([0, 0, 250]));
     let image = RgbImage::from_fn(16, 8, |x, _| if x < 8 { red } else { blue });
@@ -99,7 +123,6 @@ fn the_orientation_of_exif_is_applied() {
     assert_eq!(read(&with_exif(&jpeg, 99, &[])).unwrap(), plain, "an orientation that is none is passed over");
 }
 
-#[test]
 fn of_an_animation_the_first_frame_is_taken() {
     let mut file = Vec::new();
     let frames = [10u8, 200].map(|grey| Frame::new(RgbaImage::from_pixel(4, 4, Rgba([grey, grey, grey, 255]))));
@@ -107,12 +130,10 @@ fn of_an_animation_the_first_frame_is_taken() {
     assert_eq!(first(&file), ([4, 4], [10; 3]));
 }
 
-#[test]
 fn an_empty_file_is_refused() {
     refused(b"", &["the file is empty"]);
 }
 
-#[test]
 fn a_folder_named_like_an_image_is_a_folder() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "x.png/a.png", &png(2, 2, 0));

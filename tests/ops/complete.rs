@@ -18,10 +18,10 @@ fn shaders_ops_and_cases_are_the_same_set() {
     assert_eq!(ops.len(), OPS.len(), "a name occurs twice");
     assert!(OPS.iter().map(|op| op.name).is_sorted());
     for op in OPS {
-        assert_eq!(op.shaders[0].file, format!("{}.wgsl", op.name));
+        assert_eq!(op.shaders[0].file(), format!("{}.wgsl", op.name));
     }
-    let mut files: BTreeSet<String> = OPS.iter().flat_map(|op| op.shaders).map(|shader| shader.file.to_owned()).collect();
-    files.insert(PEAK_SHADER.file.to_owned());
+    let mut files: BTreeSet<String> = OPS.iter().flat_map(|op| op.shaders).map(|shader| shader.file().to_owned()).collect();
+    files.insert(PEAK_SHADER.file().to_owned());
     assert_eq!(listed("shaders"), files);
     let pieces: BTreeSet<String> = library().iter().map(|(name, _)| name.trim_start_matches("lib/").to_owned()).collect();
     assert_eq!(listed("shaders/lib"), pieces);

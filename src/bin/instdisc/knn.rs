@@ -42,6 +42,12 @@ pub(crate) struct Args {
     limit_test: Option<usize>,
     #[command(flatten)]
     images: DataArgs,
+    /// Labels of the images that vote, from a file with a line `name<TAB>label` an image, instead of from the first folder level
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// The same for the images that are judged
+    #[arg(long, value_name = "FILE")]
+    labels_test: Option<PathBuf>,
     /// Part of the adapter's name, or its number in `instdisc adapters` [default: the best]
     #[arg(long)]
     adapter: Option<String>,
@@ -54,15 +60,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let gpu = show::gpu(args.adapter.as_deref())?;
     let trained = features(&gpu, &checkpoint_of(&args.run))?;
     let side = Config::decode_side(trained.config.augmentation.side);
-    let bank = show::images(&args.train, Split::Train, &args.images, args.limit, side)?;
-    let plain = DataArgs { labels: None, skip_broken: args.images.skip_broken, max_pixels: args.images.max_pixels };
-    let queries = show::images(&args.test, Split::Test, &plain, args.limit_test, side)?;
-    for (set, path) in [(&bank, &args.train), (&queries, &args.test)] {
+    let bank = show::images(&args.train, args.labels.as_deref(), Split::Train, &args.images, args.limit, side)?;
+    let queries = show::images(&args.test, args.labels_test.as_deref(), Split::Test, &args.images, args.limit_test, side)?;
+    for (set, path, option) in [(&bank, &args.train, "--labels"), (&queries, &args.test, "--labels-test")] {
         if set.classes().is_empty() {
-            return Err(Error::data(
-                path,
-                "has no labels: put the images of each class into a folder of its own, or give --labels",
-            ));
+            let reason = format!("has no labels: put the images of each class into a folder of its own, or give {option}");
+            return Err(Error::data(path, reason));
         }
     }
     let vectors = |set: &dyn Dataset| -> Result<_> {

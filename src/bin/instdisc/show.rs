@@ -3,7 +3,7 @@
 use instdisc::Result;
 use instdisc::data::{Dataset, Limits, Options, Report, Split, open};
 use instdisc::gpu::{Gpu, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Open the adapter called `name`, or the best, and say on standard error which it is.
@@ -21,16 +21,21 @@ pub(crate) struct DataArgs {
     /// Leave broken images out, named and counted, instead of stopping at them
     #[arg(long)]
     pub(crate) skip_broken: bool,
-    /// Labels from a file with a line `name<TAB>label` an image, instead of from the first folder level
-    #[arg(long, value_name = "FILE")]
-    pub(crate) labels: Option<PathBuf>,
     /// The most pixels an image may have on a side [default: 8192]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) max_pixels: Option<u32>,
 }
 
-/// Open the images at `path`, decoded to `side` on the shorter side, and say on standard error what was left out.
-pub(crate) fn images(path: &Path, split: Split, args: &DataArgs, limit: Option<usize>, side: usize) -> Result<Arc<dyn Dataset>> {
+/// Open the images at `path`, decoded to `side` on the shorter side, and say on standard error what was left out. Labels
+/// come from the file `labels` or else from the first folder level.
+pub(crate) fn images(
+    path: &Path,
+    labels: Option<&Path>,
+    split: Split,
+    args: &DataArgs,
+    limit: Option<usize>,
+    side: usize,
+) -> Result<Arc<dyn Dataset>> {
     let mut limits = Limits::default();
     if let Some(pixels) = args.max_pixels {
         limits.side = pixels;
@@ -41,7 +46,7 @@ pub(crate) fn images(path: &Path, split: Split, args: &DataArgs, limit: Option<u
         limit,
         max_side: Some(side as u32),
         skip_broken: args.skip_broken,
-        labels: args.labels.clone(),
+        labels: labels.map(Path::to_owned),
         limits,
         ..Options::default()
     };

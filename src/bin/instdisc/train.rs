@@ -14,6 +14,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Learn features of a folder of images, without labels
 ///
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     test: Option<PathBuf>,
     #[command(flatten)]
     images: DataArgs,
+    /// Labels from a file with a line `name<TAB>label` an image, instead of from the first folder level
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// resnet18, resnet34 or resnet50 [default: resnet18]
     #[arg(long)]
     arch: Option<String>,
@@ -180,16 +184,17 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
     let gpu = show::gpu(args.adapter.as_deref())?;
     // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
     let first = Config::decode_side(args.size.unwrap_or(224));
-    let mut dataset = show::images(&args.data, Split::Train, &args.images, args.limit, first)?;
+    let mut dataset = show::images(&args.data, args.labels.as_deref(), Split::Train, &args.images, args.limit, first)?;
     let (config, notes) = args.choices().resolve(dataset.len(), median_side(&*dataset)?, names(&*dataset))?;
     let side = Config::decode_side(config.augmentation.side);
     if side != first {
         // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
         eprintln!("reducing them to {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
-        dataset = show::images(&args.data, Split::Train, &args.images, args.limit, side)?;
+        dataset = show::images(&args.data, args.labels.as_deref(), Split::Train, &args.images, args.limit, side)?;
     }
     let test = if args.eval_every > 0 { test_images(args, side)? } else { None };
     print(&config);
@@ -207,7 +212,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
     let options = RunOptions { test, eval_every: args.eval_every, stop_after: args.stop_after, stop, ..RunOptions::default() };
     let mut progress = Progress::new(run.config(), args);
-    let outcome = run.train(&options, &mut |event| progress.show(event))?;
+    let mut first = true;
+    let outcome = run.train(&options, &mut |event| {
+        if std::mem::take(&mut first) {
+            let seconds = started.elapsed().as_secs_f64();
+            progress.say(&format!("first step after {seconds:.1} s, {} pipelines", gpu.pipelines()));
+        }
+        progress.show(event);
+    })?;
     progress.bar.finish_and_clear();
     match outcome {
         Outcome::Stopped => eprintln!("stopped at step {}; the same command with --resume goes on", run.progress().step),
@@ -233,9 +245,7 @@ fn begin(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> R
 fn test_images(args: &Args, side: usize) -> Result<Option<Arc<dyn Dataset>>> {
     let cifar = instdisc::data::CifarBinary::is_at(&args.data);
     let path = args.test.as_ref().or(cifar.then_some(&args.data));
-    // A label file names the images trained on.
-    let plain = DataArgs { labels: None, skip_broken: args.images.skip_broken, max_pixels: args.images.max_pixels };
-    path.map(|path| show::images(path, Split::Test, &plain, args.limit_test, side)).transpose()
+    path.map(|path| show::images(path, None, Split::Test, &args.images, args.limit_test, side)).transpose()
 }
 
 /// The median of the shorter sides of up to 101 images, evenly spread.
@@ -296,6 +306,11 @@ impl Progress {
         Self { bar, steps, terminal, epochs: args.stop_after.unwrap_or(config.epochs).min(config.epochs) }
     }
 
+    /// A line that stays.
+    fn say(&self, line: &str) {
+        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+    }
+
     fn show(&mut self, event: Event) {
         match event {
             Event::Step { step, epoch, loss, lr, images_per_second } => {
@@ -312,11 +327,10 @@ impl Progress {
                 let knn = evaluation.map_or(String::new(), |e| {
                     format!(", kNN bank {:.1} % clean {:.1} % ({} images)", 100.0 * e.bank, 100.0 * e.clean, e.queries)
                 });
-                let line = format!(
-                    "epoch {epoch}/{}: loss {loss:.4}, {seconds:.1} s ({waited:.1} s waiting for images){knn}",
-                    self.epochs
-                );
-                if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+                let epochs = self.epochs;
+                self.say(&format!(
+                    "epoch {epoch}/{epochs}: loss {loss:.4}, {seconds:.1} s ({waited:.1} s waiting for images){knn}"
+                ));
             }
         }
     }
