@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "scorecard lines are printed by design")]
 
 use instdisc::gpu::{PEAK_SHADER, Shader};
-use instdisc::ops::OPS;
+use instdisc::ops::{OPS, Tiled};
 use naga::back::{hlsl, msl, pipeline_constants, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
@@ -22,12 +22,18 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
     match file {
         "conv2d.wgsl" | "gemm.wgsl" => {
             all.extend([1, 2, 4].map(|cols| (vec![("ROWS", 8), ("COLS", cols)], Vec::new())));
+            all.push((vec![("LANES", 64)], Vec::new()));
             for (rows, cols, across, down) in
                 [(32, 1, 8, 1), (32, 2, 8, 1), (16, 1, 4, 1), (8, 1, 1, 8), (16, 4, 1, 8), (8, 2, 1, 4)]
             {
                 let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", across * down), ("ACROSS", across), ("DOWN", down)];
                 all.push((tune, vec![("lib/apart.wgsl", "lib/together.wgsl")]));
             }
+        }
+        "conv2d_tiled.wgsl" | "gemm_tiled.wgsl" => {
+            let names = ["TILE_M", "TILE_N", "TILE_K", "ROWS", "COLS"];
+            let sizes = Tiled::TABLE.map(|tile| [tile.m, tile.n, tile.k, tile.rows, tile.cols]);
+            all.extend(sizes.map(|sizes| (names.into_iter().zip(sizes).collect(), Vec::new())));
         }
         "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| (vec![("DIM4", dim)], Vec::new()))),
         "nce.wgsl" => {

@@ -18,6 +18,8 @@ pub struct OpenOptions {
 pub struct AdapterFacts {
     /// The marketing name.
     pub name: String,
+    /// Who made it, by PCI's numbers.
+    pub vendor: u32,
     /// `Vulkan`, `Metal` or `Dx12`.
     pub backend: String,
     /// The driver and its version.
@@ -52,6 +54,7 @@ impl AdapterFacts {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
         Self {
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            vendor: info.vendor,
             backend: format!("{:?}", info.backend),
             kind: format!("{:?}", info.device_type),
             software: info.device_type == wgpu::DeviceType::Cpu,
@@ -66,6 +69,12 @@ impl AdapterFacts {
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             subgroup: info.subgroup_min_size,
         }
+    }
+
+    /// Whether a lane has too few registers for 64 sums at a time: GPUs of Intel and Apple.
+    pub fn few_registers(&self) -> bool {
+        const INTEL: u32 = 0x8086;
+        self.vendor == INTEL || self.backend == "Metal"
     }
 }
 

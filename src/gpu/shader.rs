@@ -20,6 +20,7 @@ pub fn library() -> &'static [(&'static str, &'static str)] {
     &[
         ("lib/apart.wgsl", include_str!("../../shaders/lib/apart.wgsl")),
         ("lib/gemm_lanes.wgsl", include_str!("../../shaders/lib/gemm_lanes.wgsl")),
+        ("lib/gemm_tiled.wgsl", include_str!("../../shaders/lib/gemm_tiled.wgsl")),
         ("lib/grid.wgsl", include_str!("../../shaders/lib/grid.wgsl")),
         ("lib/rng.wgsl", include_str!("../../shaders/lib/rng.wgsl")),
         ("lib/step.wgsl", include_str!("../../shaders/lib/step.wgsl")),

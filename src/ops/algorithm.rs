@@ -1,6 +1,8 @@
 //! How a product of matrices or a convolution can be computed.
 
-use crate::gpu::Gpu;
+use super::tiled::Product;
+use super::{MAX_ROUNDS, Tiled};
+use crate::gpu::{Gpu, Shader};
 use crate::tape::Launch;
 use std::fmt;
 
@@ -19,6 +21,8 @@ pub enum Tile {
         /// Lanes one below the other.
         down: u32,
     },
+    /// For GPUs, through workgroup memory.
+    Tiled(Tiled),
 }
 
 /// An algorithm. Its text, as `direct lanes 8x4`, is what [`Choices`](crate::gpu::Choices) hold.
@@ -36,23 +40,31 @@ impl Tile {
         Self::Lanes { rows: 8, cols: columns.next_power_of_two().clamp(1, 4) as u32, across: 1, down: 1 }
     }
 
-    /// All tiles that `gpu` can hold. Only where B is read line by line (`lines`) does the largest compile in reasonable time.
-    pub(super) fn all(gpu: &Gpu, lines: bool) -> Vec<Self> {
-        let mut all = [1, 2, 4].map(|cols| Self::Lanes { rows: 8, cols, across: 1, down: 1 }).to_vec();
+    /// All tiles that `gpu` can hold, those of the family that is made for it first, and of those for GPUs the one that should
+    /// be the fastest for `product`. Only where B is read line by line (`lines`) do the largest for processors compile in
+    /// reasonable time.
+    pub(super) fn all(gpu: &Gpu, product: Product, lines: bool) -> Vec<Self> {
+        let mut lanes = [1, 2, 4].map(|cols| Self::Lanes { rows: 8, cols, across: 1, down: 1 }).to_vec();
         let together = gpu.together();
         if together > 1 {
-            all.extend([(16, 1), (32, 1), (16, 2)].map(|(rows, cols)| Self::across(rows, cols, together)));
-            all.extend(lines.then(|| Self::across(32, 2, together)));
-            all.extend(
+            lanes.extend([(16, 1), (32, 1), (16, 2)].map(|(rows, cols)| Self::across(rows, cols, together)));
+            lanes.extend(lines.then(|| Self::across(32, 2, together)));
+            lanes.extend(
                 [(8, 1), (16, 1), (4, 2), (8, 2), (16, 2), (4, 4), (8, 4)].map(|(rows, cols)| Self::down(rows, cols, together)),
             );
         }
-        all
+        let tiled = Tiled::ranked(gpu, product).into_iter().map(Self::Tiled);
+        if gpu.facts().software { lanes.into_iter().chain(tiled).collect() } else { tiled.chain(lanes).collect() }
     }
 
-    /// What does well on `gpu` without measuring, for a result of so many vec4 columns.
-    pub(super) fn preferred(gpu: &Gpu, columns: usize, lines: bool) -> Self {
-        let together = gpu.together();
+    /// What does well on `gpu` without measuring.
+    pub(super) fn preferred(gpu: &Gpu, product: Product, lines: bool) -> Self {
+        let (columns, together) = (product.cols / 4, gpu.together());
+        if !gpu.facts().software {
+            let mut tiles = Tiled::ranked(gpu, product).into_iter();
+            let within = tiles.find(|tile| tile.rounds(product.depth) <= MAX_ROUNDS);
+            return within.map_or(Self::everywhere(columns), Self::Tiled);
+        }
         match columns {
             _ if together == 1 => Self::everywhere(columns),
             0..=4 => Self::down(8, columns.next_power_of_two().max(1) as u32, together),
@@ -69,9 +81,17 @@ impl Tile {
         Self::Lanes { rows, cols, across: 1, down: lanes }
     }
 
-    /// Set the constants of `launch`, whose file needs `lib/gemm_lanes.wgsl`.
+    /// The file of its family.
+    pub(super) fn shader(self, lanes: &'static Shader, tiled: &'static Shader) -> &'static Shader {
+        if matches!(self, Self::Tiled(_)) { tiled } else { lanes }
+    }
+
+    /// Set the constants of `launch`, which is one of that file.
     pub(super) fn tune(self, launch: Launch) -> Launch {
-        let Self::Lanes { rows, cols, across, down } = self;
+        let (rows, cols, across, down) = match self {
+            Self::Tiled(tile) => return tile.tune(launch),
+            Self::Lanes { rows, cols, across, down } => (rows, cols, across, down),
+        };
         let launch = launch.tune("ROWS", rows).tune("COLS", cols);
         if across * down == 1 {
             return launch;
@@ -82,14 +102,34 @@ impl Tile {
 
     /// Workgroups for a result of `rows` by `columns` vec4, so many times over.
     pub(super) fn groups(self, rows: usize, columns: usize, times: usize) -> usize {
-        let Self::Lanes { rows: held, cols, across, down } = self;
-        let tiles = rows.div_ceil((held * down) as usize) * columns.div_ceil((cols * across) as usize) * times;
-        if across * down == 1 { tiles.div_ceil(LANES) } else { tiles }
+        match self {
+            Self::Tiled(tile) => tile.groups(rows, 4 * columns) * times,
+            Self::Lanes { rows: held, cols, across, down } => {
+                let tiles = rows.div_ceil((held * down) as usize) * columns.div_ceil((cols * across) as usize) * times;
+                if across * down == 1 { tiles.div_ceil(LANES) } else { tiles }
+            }
+        }
+    }
+
+    /// Whether it cuts a product of these sizes without a rest, so that tests can be left out.
+    pub(super) fn divides(self, rows: usize, cols: usize, depth: usize) -> bool {
+        matches!(self, Self::Tiled(tile) if tile.divides(rows, cols, depth))
+    }
+
+    /// Lanes of a workgroup that sums parts.
+    pub(super) fn sum_lanes(self) -> usize {
+        match self {
+            Self::Lanes { .. } => LANES,
+            Self::Tiled(_) => GPU_LANES,
+        }
     }
 }
 
 /// Lanes a workgroup where each has a tile of its own.
 pub(super) const LANES: usize = 8;
+
+/// Lanes a workgroup where each has one vec4 and a GPU runs them; `SUM_LANES` of `lib/gemm_tiled.wgsl`.
+pub(super) const GPU_LANES: usize = 64;
 
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,6 +137,7 @@ impl fmt::Display for Tile {
             Self::Lanes { rows, cols, across: 1, down: 1 } => write!(f, "lanes {rows}x{cols}"),
             Self::Lanes { rows, cols, across, down: 1 } => write!(f, "lanes {rows}x{cols} across {across}"),
             Self::Lanes { rows, cols, down, .. } => write!(f, "lanes {rows}x{cols} down {down}"),
+            Self::Tiled(tile) => write!(f, "{tile}"),
         }
     }
 }

@@ -1,12 +1,14 @@
-use super::algorithm::LANES;
+use super::algorithm::{GPU_LANES, LANES};
 use super::gemm::Linear;
-use super::{Algorithm, Direction, Problem, images};
+use super::tiled::{self, Product};
+use super::{Algorithm, Direction, Problem, Tile, images};
 use crate::error::{Error, Result};
-use crate::gpu::{Shader, Work};
+use crate::gpu::{Gpu, Shader, Work};
 use crate::shape::{Layout, padded};
 use crate::tape::{Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "conv2d.wgsl", text: include_str!("../../shaders/conv2d.wgsl") };
+pub(super) static TILED: Shader = Shader { file: "conv2d_tiled.wgsl", text: include_str!("../../shaders/conv2d_tiled.wgsl") };
 
 /// Stride, padding and groups of a convolution, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,58 +130,109 @@ impl Sizes {
         Work::new(2 * self.pixels() * weight, outputs + inputs + weight)
     }
 
-    /// Parts of the weight gradient's sum: a function of the shapes alone, since it decides the order of the sum. Enough
-    /// to give some 512 lanes a tile, and to stay under the rounds that one lane may loop.
-    fn split(self) -> usize {
+    /// What the launch of `direction` computes, for all classes of pixels and groups.
+    pub(super) fn product(self, direction: Direction) -> Product {
         let (ci4, co4) = self.vectors();
-        let [oh, ow] = self.result();
-        let tiles = (4 * self.kh * self.kw * ci4).div_ceil(8) * self.conv.groups * co4.div_ceil(4);
-        let lines = self.n * oh;
-        let wanted = 512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4));
-        wanted.max((lines * (ow + 1)).div_ceil(super::MAX_ROUNDS)).clamp(1, lines.max(1))
+        let (inputs, outputs, Conv { stride, groups, .. }) = (4 * ci4, 4 * co4, self.conv);
+        let of = |rows, cols, depth, times| Product { rows, cols, depth, times: times * groups };
+        match direction {
+            Direction::Forward => of(self.pixels(), outputs, self.kh * self.kw * inputs, 1),
+            Direction::Input => {
+                let taps = self.kh.div_ceil(stride) * self.kw.div_ceil(stride);
+                of(self.n * self.h.div_ceil(stride) * self.w.div_ceil(stride), inputs, taps * outputs, stride * stride)
+            }
+            Direction::Weight => {
+                let parts = tiled::parts(1, self.pixels());
+                of(self.kh * self.kw * inputs, outputs, self.pixels().div_ceil(parts), parts)
+            }
+        }
     }
 
-    fn launch(self, entry: &'static str, split: usize) -> Launch {
+    /// Parts of the weight gradient's sum: a function of the shapes and the tile's family and size alone, since it decides
+    /// the order of the sum. Enough to give some 512 lanes a tile, or to fill a GPU, and to stay under the rounds that one
+    /// lane may loop.
+    fn split(self, algorithm: Algorithm) -> usize {
+        let Product { rows, cols, .. } = self.product(Direction::Weight);
+        let [oh, ow] = self.result();
+        let lines = self.n * oh;
+        let (wanted, rounds) = match algorithm {
+            Algorithm::Direct(Tile::Tiled(tile)) => {
+                (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
+            }
+            Algorithm::Direct(_) | Algorithm::Scalar => {
+                let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
+                (512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4)), lines * (ow + 1))
+            }
+        };
+        wanted.max(rounds.div_ceil(super::MAX_ROUNDS)).clamp(1, lines.max(1))
+    }
+
+    /// `launch` with the parameters of every kernel here.
+    fn params(self, launch: Launch, split: usize) -> Launch {
         let Conv { stride, pad, groups } = self.conv;
         let [oh, ow] = self.result();
-        let launch = Launch::new(&SHADER, entry).param("n", self.n).param("h", self.h).param("w", self.w).param("ci", self.ci);
+        let launch = launch.param("n", self.n).param("h", self.h).param("w", self.w).param("ci", self.ci);
         let launch = launch.param("ci_stride", padded(self.ci * groups)).param("oh", oh).param("ow", ow);
         let launch = launch.param("co", self.co).param("co_stride", padded(self.co)).param("kh", self.kh).param("kw", self.kw);
         launch.param("stride", stride).param("pad", pad).param("groups", groups).param("split", split).work(self.work())
     }
 
+    /// A launch of the scalar kernel `entry`, of a lane for each of `vectors`.
+    fn scalar(self, gpu: &Gpu, entry: &'static str, vectors: usize, split: usize) -> Launch {
+        let lanes = if gpu.facts().software { LANES } else { GPU_LANES };
+        self.params(Launch::new(&SHADER, entry).tune("LANES", lanes as u32), split).groups(vectors.div_ceil(lanes))
+    }
+
+    /// A launch of `entry` by tiles, in `split` parts.
+    fn tiles(self, tile: Tile, entry: &'static str, direction: Direction, split: usize) -> Launch {
+        let Product { rows, cols, depth, times } = self.product(direction);
+        let (times, whole) = match direction {
+            Direction::Forward => (times, tile.divides(rows, cols, depth)),
+            Direction::Input => {
+                // Some classes meet fewer taps than others, and some fewer pixels.
+                let even = self.h.is_multiple_of(self.conv.stride) && self.w.is_multiple_of(self.conv.stride);
+                (times, even && tile.divides(rows, cols, 4 * self.vectors().1))
+            }
+            Direction::Weight => {
+                let [oh, ow] = self.result();
+                let lines = self.n * oh;
+                (split * self.conv.groups, lines.is_multiple_of(split) && tile.divides(rows, cols, lines / split * ow))
+            }
+        };
+        let launch = self.params(tile.tune(Launch::new(tile.shader(&SHADER, &TILED), entry)), split);
+        launch.on("ALIGNED", whole).groups(tile.groups(rows, cols / 4, times))
+    }
+
+    /// Refuse a sum over so many vec4 of channels at every tap that would make a lane loop more often than drivers let it.
+    fn within_rounds(self, algorithm: Algorithm, vectors: usize) -> Result<()> {
+        let taps = self.kh * self.kw;
+        let rounds = match algorithm {
+            Algorithm::Direct(Tile::Tiled(tile)) => tile.rounds(taps.saturating_mul(4 * vectors)).saturating_add(taps),
+            Algorithm::Direct(_) => taps.saturating_mul(vectors + 2),
+            Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
+        };
+        super::within_rounds("conv2d", rounds)
+    }
+
     fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
-        let (ci4, co4) = self.vectors();
-        let rounds = |depth: usize| super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2));
-        let launch = match Problem::Conv(Direction::Forward, self).algorithm(tape) {
-            Algorithm::Scalar => {
-                rounds(self.ci)?;
-                self.launch("forward_any", 1).groups((self.pixels() * padded(self.co) / 4).div_ceil(LANES))
-            }
-            Algorithm::Direct(tile) => {
-                rounds(ci4)?;
-                tile.tune(self.launch("forward", 1)).groups(tile.groups(self.pixels(), co4, self.conv.groups))
-            }
+        let algorithm = Problem::Conv(Direction::Forward, self).algorithm(tape);
+        self.within_rounds(algorithm, self.ci.div_ceil(4))?;
+        let launch = match algorithm {
+            Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
+            Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
         };
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
     }
 
     fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
-        let (ci4, co4) = self.vectors();
-        let Conv { stride, groups, .. } = self.conv;
-        let rounds = |depth: usize| super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2));
-        let launch = match Problem::Conv(Direction::Input, self).algorithm(tape) {
+        let algorithm = Problem::Conv(Direction::Input, self).algorithm(tape);
+        self.within_rounds(algorithm, (self.co / self.conv.groups).div_ceil(4))?;
+        let launch = match algorithm {
             Algorithm::Scalar => {
-                rounds(self.co / groups)?;
-                let elements = self.n * self.h * self.w * padded(self.ci * groups) / 4;
-                self.launch("grad_input_any", 1).groups(elements.div_ceil(LANES))
+                self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
-            Algorithm::Direct(tile) => {
-                rounds(co4)?;
-                let of_class = self.n * self.h.div_ceil(stride) * self.w.div_ceil(stride);
-                tile.tune(self.launch("grad_input", 1)).groups(tile.groups(of_class, ci4, stride * stride * groups))
-            }
+            Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
         tape.launch(launch)
@@ -187,15 +240,15 @@ impl Sizes {
 
     fn grad_weight(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dw) = tape.gradient(weight)? else { return Ok(()) };
-        let (ci4, co4) = self.vectors();
-        let split = self.split();
-        let rows = 4 * self.kh * self.kw * ci4;
-        let launch = match Problem::Conv(Direction::Weight, self).algorithm(tape) {
+        let algorithm = Problem::Conv(Direction::Weight, self).algorithm(tape);
+        let split = self.split(algorithm);
+        let (launch, sum, lanes) = match algorithm {
             Algorithm::Scalar => {
-                self.launch("grad_weight_any", split).groups((split * rows * padded(self.co) / 4).div_ceil(LANES))
+                (self.scalar(tape.gpu(), "grad_weight_any", split * self.weight_words() / 4, split), &SHADER, LANES)
             }
             Algorithm::Direct(tile) => {
-                tile.tune(self.launch("grad_weight", split)).groups(tile.groups(rows, co4, split * self.conv.groups))
+                let launch = self.tiles(tile, "grad_weight", Direction::Weight, split);
+                (launch, tile.shader(&SHADER, &TILED), tile.sum_lanes())
             }
         };
         let launch = launch.bind("x", x).bind("dy", dy);
@@ -204,9 +257,9 @@ impl Sizes {
         }
         let parts = tape.output("parts", &[split, self.weight_words()], Layout::Rows)?;
         tape.launch(launch.bind("result", parts))?;
-        let sum = self.launch("grad_weight_sum", split).on("ACCUMULATE", dw.accumulate);
+        let sum = self.params(Launch::new(sum, "grad_weight_sum"), split).on("ACCUMULATE", dw.accumulate);
         let sum = sum.bind("x", parts).bind("result", dw.tensor).work(Work::new(parts.words(), parts.words()));
-        tape.launch(sum.groups((self.weight_words() / 4).div_ceil(LANES)))
+        tape.launch(sum.groups((self.weight_words() / 4).div_ceil(lanes)))
     }
 }
 

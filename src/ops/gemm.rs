@@ -1,4 +1,4 @@
-use super::algorithm::LANES;
+use super::tiled::{self, Product};
 use super::{Algorithm, Form, Problem, Tile, expect, matrix};
 use crate::error::{Error, Result};
 use crate::gpu::{Shader, Work};
@@ -6,6 +6,7 @@ use crate::shape::{Layout, padded};
 use crate::tape::{Element, Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "gemm.wgsl", text: include_str!("../../shaders/gemm.wgsl") };
+pub(super) static TILED: Shader = Shader { file: "gemm_tiled.wgsl", text: include_str!("../../shaders/gemm_tiled.wgsl") };
 
 /// A product of `rows` by `depth` and `depth` by `cols`, `batch` times side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,12 +49,42 @@ impl Sizes {
         Work::new(2 * batch * rows * depth * cols, batch * (rows * depth + depth * cols + rows * cols))
     }
 
-    /// Parts of a sum over `depth` in the form tn: a function of the sizes alone, since it decides the order of the sum.
-    /// Enough to give some 512 lanes a tile, and to stay under the rounds that one lane may loop (see `MAX_ROUNDS`).
-    fn split(self) -> usize {
-        let tiles = self.batch * self.rows.div_ceil(8) * padded(self.cols).div_ceil(16);
-        let wanted = 512usize.div_ceil(tiles.max(1)).min(self.depth.div_ceil(16));
-        wanted.max(self.depth.div_ceil(4 * super::MAX_ROUNDS)).clamp(1, self.depth.max(1))
+    /// Parts of a sum over `depth` in the form tn: a function of the sizes and the tile's family and size alone, since it
+    /// decides the order of the sum. Enough to give some 512 lanes a tile, or to fill a GPU, and to stay under the rounds
+    /// that one lane may loop (see `MAX_ROUNDS`).
+    fn split(self, tile: Tile) -> usize {
+        let (wanted, rounds) = match tile {
+            Tile::Lanes { .. } => {
+                let tiles = self.batch * self.rows.div_ceil(8) * padded(self.cols).div_ceil(16);
+                (512usize.div_ceil(tiles.max(1)).min(self.depth.div_ceil(16)), self.depth.div_ceil(4))
+            }
+            Tile::Tiled(tile) => {
+                let tiles = self.batch * tile.groups(padded(self.rows), self.cols);
+                (tiled::parts(tiles, self.depth), 2 * self.depth)
+            }
+        };
+        wanted.max(rounds.div_ceil(super::MAX_ROUNDS)).clamp(1, self.depth.max(1))
+    }
+
+    /// What the launch of `form` computes.
+    pub(super) fn product(self, form: Form) -> Product {
+        let Self { batch, rows, depth, cols } = self;
+        let parts = if form == Form::Tn { tiled::parts(1, depth) } else { 1 };
+        Product { rows: padded(rows), cols: padded(cols), depth: padded(depth).div_ceil(parts), times: batch * parts }
+    }
+
+    /// Refuse a sum that would make a lane loop more often than drivers let it.
+    fn within_rounds(self, tile: Tile) -> Result<()> {
+        let rounds = match tile {
+            Tile::Lanes { .. } => self.depth.div_ceil(4),
+            Tile::Tiled(tile) => tile.rounds(self.depth),
+        };
+        super::within_rounds("gemm", rounds)
+    }
+
+    fn launch(self, tile: Tile, entry: &'static str, depth: usize) -> Launch {
+        let launch = tile.tune(Launch::new(tile.shader(&SHADER, &TILED), entry));
+        launch.on("ALIGNED", tile.divides(self.rows, self.cols, depth)).work(self.work())
     }
 
     /// The tile that this product is to be computed with.
@@ -72,9 +103,9 @@ impl Sizes {
 
     /// The same with `tile`.
     pub(super) fn nn_by(self, tape: &mut Tape, tile: Tile, operands: Operands, bias: Option<Tensor>) -> Result<()> {
-        super::within_rounds("gemm", self.depth.div_ceil(4))?;
+        self.within_rounds(tile)?;
         let Operands { x, w, y, accumulate } = operands;
-        let launch = tile.tune(Launch::new(&SHADER, "nn")).on("ACCUMULATE", accumulate).work(self.work());
+        let launch = self.launch(tile, "nn", self.depth).on("ACCUMULATE", accumulate);
         let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.depth).param("n", self.cols);
         let launch = launch.param("k_rows", padded(self.depth)).param("split", 1u32).param("has_bias", bias.is_some());
         let launch = launch.bind("x", x).bind("w", w).bind("bias", bias.unwrap_or(w)).bind("y", y);
@@ -83,10 +114,10 @@ impl Sizes {
 
     /// Record y = x · wᵀ, w as `[cols][depth]`, with the chosen tile.
     pub(super) fn nt(self, tape: &mut Tape, operands: Operands) -> Result<()> {
-        super::within_rounds("gemm", self.depth.div_ceil(4))?;
         let tile = self.tile(tape, Form::Nt);
+        self.within_rounds(tile)?;
         let Operands { x, w, y, accumulate } = operands;
-        let launch = tile.tune(Launch::new(&SHADER, "nt")).on("ACCUMULATE", accumulate).work(self.work());
+        let launch = self.launch(tile, "nt", self.depth).on("ACCUMULATE", accumulate);
         let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.cols).param("n", self.depth);
         let launch = launch.param("k_rows", padded(self.cols)).param("split", 1u32).param("has_bias", 0u32);
         let launch = launch.bind("x", x).bind("w", w).bind("y", y);
@@ -103,21 +134,23 @@ impl Sizes {
     /// The same with `tile`.
     pub(super) fn tn_by(self, tape: &mut Tape, tile: Tile, operands: Operands) -> Result<()> {
         let Operands { x, w, y, accumulate } = operands;
-        let parts = self.split();
+        let parts = self.split(tile);
         let params = |launch: Launch| {
             let launch = launch.param("batch", self.batch).param("m", self.depth).param("k", self.rows).param("n", self.cols);
             launch.param("k_rows", padded(self.rows)).param("split", parts).param("has_bias", 0u32)
         };
-        let launch = params(tile.tune(Launch::new(&SHADER, "tn"))).work(self.work()).bind("x", x).bind("w", w);
+        // Parts of one length, or none is known to be whole.
+        let depth = if self.depth.is_multiple_of(parts) { self.depth / parts } else { 1 };
+        let launch = params(self.launch(tile, "tn", depth)).bind("x", x).bind("w", w);
         let launch = launch.groups(tile.groups(padded(self.rows), padded(self.cols) / 4, parts * self.batch));
         if parts == 1 {
             return tape.launch(launch.on("ACCUMULATE", accumulate).bind("y", y));
         }
         let part = tape.output("parts", &[parts, y.words()], Layout::Rows)?;
         tape.launch(launch.bind("y", part))?;
-        let sum = params(Launch::new(&SHADER, "tn_sum")).on("ACCUMULATE", accumulate);
+        let sum = params(Launch::new(tile.shader(&SHADER, &TILED), "tn_sum")).on("ACCUMULATE", accumulate);
         let sum = sum.bind("x", part).bind("y", y).work(Work::new(part.words(), part.words()));
-        tape.launch(sum.groups((y.words() / 4).div_ceil(LANES)))
+        tape.launch(sum.groups((y.words() / 4).div_ceil(tile.sum_lanes())))
     }
 }
 

@@ -25,6 +25,7 @@ mod scale;
 mod scale_rows;
 mod sgd;
 mod softmax;
+mod tiled;
 
 pub use add::add;
 pub use algorithm::{Algorithm, Tile};
@@ -48,6 +49,7 @@ pub use relu::relu;
 pub use scale::scale;
 pub use sgd::{Sgd, guard_gradients, sgd};
 pub use softmax::softmax;
+pub use tiled::Tiled;
 
 use crate::error::{Error, Result};
 use crate::gpu::Shader;
@@ -71,9 +73,9 @@ pub static OPS: &[Op] = &[
     Op { name: "bank_update", shaders: &[&bank_update::SHADER] },
     Op { name: "batch_norm", shaders: &[&batch_norm::SHADER] },
     Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
-    Op { name: "conv2d", shaders: &[&conv2d::SHADER] },
+    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED] },
     Op { name: "finite", shaders: &[&crate::tape::FINITE] },
-    Op { name: "gemm", shaders: &[&gemm::SHADER] },
+    Op { name: "gemm", shaders: &[&gemm::SHADER, &gemm::TILED] },
     Op { name: "l2norm", shaders: &[&l2norm::SHADER] },
     Op { name: "max_pool", shaders: &[&max_pool::SHADER] },
     Op { name: "mean", shaders: &[&mean::SHADER] },

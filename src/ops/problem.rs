@@ -1,8 +1,8 @@
 //! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
 
+use super::tiled::Product;
 use super::{Algorithm, Tile, conv2d, gemm};
 use crate::gpu::Gpu;
-use crate::shape::padded;
 use crate::tape::Tape;
 use std::fmt;
 
@@ -39,9 +39,9 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude.
+    /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude, the promising ones first.
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
-        let tiles = || Tile::all(gpu, self.reads_lines()).into_iter().map(Algorithm::Direct);
+        let tiles = || Tile::all(gpu, self.product(), self.reads_lines()).into_iter().map(Algorithm::Direct);
         match self {
             Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
             Self::Conv(..) => tiles().chain([Algorithm::Scalar]).collect(),
@@ -51,13 +51,17 @@ impl Problem {
 
     /// What does well on `gpu` without measuring: the static table.
     pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
-        let columns = match self {
-            Self::Conv(_, sizes) if !sizes.aligned() => return Algorithm::Scalar,
-            Self::Conv(Direction::Input, sizes) => sizes.vectors().0,
-            Self::Conv(_, sizes) => sizes.vectors().1,
-            Self::Gemm(_, sizes) => padded(sizes.cols) / 4,
-        };
-        Algorithm::Direct(Tile::preferred(gpu, columns, self.reads_lines()))
+        match self {
+            Self::Conv(_, sizes) if !sizes.aligned() => Algorithm::Scalar,
+            _ => Algorithm::Direct(Tile::preferred(gpu, self.product(), self.reads_lines())),
+        }
+    }
+
+    fn product(&self) -> Product {
+        match self {
+            Self::Conv(direction, sizes) => sizes.product(*direction),
+            Self::Gemm(form, sizes) => sizes.product(*form),
+        }
     }
 
     /// Whether both operands are read along the reduction as they stand.

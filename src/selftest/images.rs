@@ -63,6 +63,17 @@ fn convolutions() -> Vec<Case> {
         shapes.push((channels, sides, window, [1 + random.below(3), pad, groups]));
     }
     let mut cases: Vec<_> = shapes.into_iter().enumerate().map(|(i, shape)| convolution(shape, 5000 + i)).collect();
+    // Whole multiples of every tile, in each direction: forward and weight gradient, all of which at one tap, input gradient.
+    for (i, shape) in [
+        ([2, 32, 128], [9, 9], [2, 2], [1, 0, 1]),
+        ([2, 128, 128], [16, 16], [1, 1], [2, 0, 1]),
+        ([2, 128, 16], [8, 8], [3, 3], [1, 1, 1]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        cases.push(convolution(shape, 5200 + i).samples(3).tiny(Tiny::Limit));
+    }
     // Above the rounds that a lane may loop: rows of the weight gradient, in both families.
     cases.push(convolution(([1, 1, 1], [300, 700], [1, 1], [1, 0, 1]), 5100).samples(1));
     cases.push(convolution(([1, 1, 1], [300, 350], [1, 1], [1, 0, 2]), 5101).samples(1));

@@ -34,6 +34,8 @@ pub(super) fn cases() -> Vec<Case> {
         let tiny = if parts { Tiny::Limit } else { Tiny::Runs };
         cases.push(linear("gemm", [m, k, n], i % 3 != 0, 2000 + i).tiny(tiny));
     }
+    // Whole multiples of every tile.
+    cases.push(linear("gemm", [512, 128, 128], true, 2102).samples(3).tiny(Tiny::Limit));
     // Above the rounds that a lane may loop, by rows; and a score against many rows of a bank.
     cases.push(linear("gemm", [270_000, 1, 2], true, 2100).samples(2).tiny(Tiny::Limit));
     cases.push(linear("gemm", [2, 20_000, 3], true, 2101).samples(4).tiny(Tiny::Limit));

@@ -1,9 +1,12 @@
 //! Every algorithm of products and convolutions passes every case of the ops that choose between them.
 
 use crate::gpu;
+use instdisc::Result;
 use instdisc::gpu::Choices;
-use instdisc::ops::{Conv, ConvSizes, Direction, Form, GemmSizes, Problem};
+use instdisc::ops::{self, Conv, ConvSizes, Direction, Form, GemmSizes, Problem};
 use instdisc::selftest::{check, table};
+use instdisc::shape::Layout;
+use instdisc::tape::{Tape, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +28,10 @@ fn all() -> BTreeSet<String> {
 #[test]
 fn every_algorithm_passes_every_case() {
     let cases: Vec<_> = table().into_iter().filter(|case| OPS.contains(&case.op)).collect();
-    let algorithms: Vec<_> = all().into_iter().collect();
+    let mut algorithms: Vec<_> = all().into_iter().collect();
+    if let Ok(filter) = std::env::var("INSTDISC_ALGORITHMS") {
+        algorithms.retain(|algorithm| filter.split(',').any(|part| algorithm.contains(part))); // to look at one by hand
+    }
     let jobs: Vec<_> = algorithms.iter().flat_map(|a| cases.iter().map(move |case| (a, case))).collect();
     let next = AtomicUsize::new(0);
     let (used, failed) = (Mutex::new(BTreeMap::<&str, usize>::new()), Mutex::new(Vec::new()));
@@ -52,4 +58,52 @@ fn every_algorithm_passes_every_case() {
     assert!(unused.is_empty(), "solve no case of the table: {unused:?}");
     let least = used.iter().min_by_key(|(_, n)| **n).unwrap();
     println!("scorecard algorithms {} pass every case of {OPS:?} they solve; the fewest: {} of {}", used.len(), least.1, least.0);
+}
+
+/// Records an op of an input and a weight.
+type Record = fn(&mut Tape, Tensor, Tensor) -> Result<Tensor>;
+
+/// The words of the result and of the input's gradient, of an op computed by `algorithm` with fixed values.
+fn words(algorithm: &str, (x, weight, record): (&[usize], &[usize], Record)) -> Result<[Vec<u32>; 2]> {
+    let mut choices = Choices::default();
+    choices.set("*", algorithm);
+    let mut tape = Tape::new(&gpu().with_choices(choices));
+    let (x, weight) = (tape.input("x", x, Layout::Rows)?, tape.input("weight", weight, Layout::Weight)?);
+    tape.track(x)?;
+    let y = record(&mut tape, x, weight)?;
+    tape.keep(y)?;
+    let dy = tape.input("dy", y.shape().dims(), Layout::Rows)?;
+    tape.backward_from(y, dy)?;
+    let dx = tape.grad(x)?;
+    let mut program = tape.compile()?;
+    assert!(program.choices().iter().all(|(_, chosen)| chosen == algorithm), "{algorithm}: {:?}", program.choices());
+    for tensor in [x, weight, dy] {
+        let hash = |i: usize| (i as u32 + 1).wrapping_mul(2_654_435_761) >> 8;
+        let values: Vec<f32> = (0..tensor.shape().count()).map(|i| hash(i) as f32 / 8_388_608.0 - 1.0).collect();
+        program.write(tensor, &values)?;
+    }
+    program.run()?;
+    Ok([program.read_words(y)?, program.read_words(dx)?])
+}
+
+/// Results and input gradients are sums in one order, whatever the tile. (Weight gradients are summed in parts.)
+#[test]
+fn every_tile_gives_the_same_bits() {
+    let cases: [(&[usize], &[usize], Record); 4] = [
+        (&[3, 12, 9, 14], &[36, 12, 3, 3], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 1, pad: 1, groups: 1 })),
+        (&[2, 16, 15, 11], &[24, 8, 3, 2], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 2, pad: 1, groups: 2 })),
+        (&[2, 3, 19, 23], &[10, 3, 7, 7], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 2, pad: 3, groups: 1 })),
+        (&[150, 77], &[141, 77], |t, x, w| ops::linear(t, x, w, None)),
+    ];
+    let algorithms: Vec<_> = all().into_iter().filter(|algorithm| algorithm.starts_with("direct")).collect();
+    for (i, case) in cases.into_iter().enumerate() {
+        let expected = words(&algorithms[0], case).unwrap();
+        assert!(expected.iter().all(|words| words.iter().any(|word| *word != 0)));
+        for algorithm in &algorithms[1..] {
+            let [y, dx] = words(algorithm, case).unwrap();
+            assert!(y == expected[0], "case {i}: {algorithm} gives another result than {}", algorithms[0]);
+            assert!(dx == expected[1], "case {i}: {algorithm} gives another gradient than {}", algorithms[0]);
+        }
+    }
+    println!("scorecard tiles {} give the same bits in {} results and as many gradients", algorithms.len(), cases.len());
 }
