@@ -1,6 +1,6 @@
 //! R13: on a device with tiny limits every case gives its normal result or `Error::Limit`, as its row says. R18.
 
-use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::gpu::{Choices, Gpu, OpenOptions};
 use instdisc::selftest::{Tiny, check, record, table};
 use instdisc::shape::Layout;
 use instdisc::tape::{Memory, Tape};
@@ -41,6 +41,29 @@ fn tiny_limits_are_met_or_named() {
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(gpu.uncaptured_errors(), 0);
+}
+
+/// So do the tiles for GPUs, which fold other grids.
+#[test]
+fn tiles_for_gpus_meet_tiny_limits() {
+    let mut choices = Choices::default();
+    choices.set("*", "direct tiled 32x32x8 4x4");
+    let gpu = tiny().with_choices(choices);
+    let (mut ran, mut limited, mut wrong) = (0, 0, Vec::new());
+    for case in table().iter().filter(|case| ["conv2d", "gemm"].contains(&case.op)) {
+        let all = case.inputs.iter().enumerate().filter(|(_, i)| i.differentiable).fold(0, |set, (i, _)| set | 1 << i);
+        match record(&gpu, case, all, false, Memory::Guarded) {
+            Ok(_) => match check(&gpu, case) {
+                Ok(_) => ran += 1,
+                Err(text) => wrong.push(format!("{case:?}: {text}")),
+            },
+            Err(Error::Limit { asked, allowed, .. }) if asked > allowed => limited += 1,
+            Err(e) => wrong.push(format!("{case:?}: {e}")),
+        }
+    }
+    println!("scorecard tiles on a tiny device: {ran} cases run, {limited} Limit, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(ran > 40, "{ran}");
 }
 
 #[test]
