@@ -29,6 +29,7 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
                 all.push((tune, vec![("lib/apart.wgsl", "lib/together.wgsl")]));
             }
         }
+        "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
         "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| (vec![("DIM4", dim)], Vec::new()))),
         "nce.wgsl" => {
             let sizes = [(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)];

@@ -1,6 +1,7 @@
 use super::algorithm::LANES;
 use super::gemm::Linear;
-use super::{Algorithm, Direction, Problem, images};
+use super::winograd::Winograd;
+use super::{Algorithm, Direction, Problem, Tile, images};
 use crate::error::{Error, Result};
 use crate::gpu::{Shader, Work};
 use crate::shape::{Layout, padded};
@@ -148,6 +149,10 @@ impl Sizes {
         launch.param("stride", stride).param("pad", pad).param("groups", groups).param("split", split).work(self.work())
     }
 
+    fn winograd(self, outputs: u32, tile: Tile) -> Winograd {
+        Winograd { sizes: self, outputs: outputs as usize, tile }
+    }
+
     fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
         let (ci4, co4) = self.vectors();
         let rounds = |depth: usize| super::within_rounds("conv2d", (self.kh * self.kw).saturating_mul(depth + 2));
@@ -160,6 +165,7 @@ impl Sizes {
                 rounds(ci4)?;
                 tile.tune(self.launch("forward", 1)).groups(tile.groups(self.pixels(), co4, self.conv.groups))
             }
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).forward(tape, x, weight, y),
         };
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
     }
@@ -180,6 +186,7 @@ impl Sizes {
                 let of_class = self.n * self.h.div_ceil(stride) * self.w.div_ceil(stride);
                 tile.tune(self.launch("grad_input", 1)).groups(tile.groups(of_class, ci4, stride * stride * groups))
             }
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).grad_input(tape, weight, dy, dx),
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
         tape.launch(launch)
@@ -197,6 +204,7 @@ impl Sizes {
             Algorithm::Direct(tile) => {
                 tile.tune(self.launch("grad_weight", split)).groups(tile.groups(rows, co4, split * self.conv.groups))
             }
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).grad_weight(tape, x, dy, dw),
         };
         let launch = launch.bind("x", x).bind("dy", dy);
         if split == 1 {

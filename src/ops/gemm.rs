@@ -59,7 +59,7 @@ impl Sizes {
     /// The tile that this product is to be computed with.
     fn tile(self, tape: &mut Tape, form: Form) -> Tile {
         match Problem::Gemm(form, self).algorithm(tape) {
-            Algorithm::Direct(tile) => tile,
+            Algorithm::Direct(tile) | Algorithm::Winograd { tile, .. } => tile,
             Algorithm::Scalar => Tile::everywhere(padded(self.cols) / 4),
         }
     }
@@ -83,8 +83,13 @@ impl Sizes {
 
     /// Record y = x · wᵀ, w as `[cols][depth]`, with the chosen tile.
     pub(super) fn nt(self, tape: &mut Tape, operands: Operands) -> Result<()> {
-        super::within_rounds("gemm", self.depth.div_ceil(4))?;
         let tile = self.tile(tape, Form::Nt);
+        self.nt_by(tape, tile, operands)
+    }
+
+    /// The same with `tile`.
+    pub(super) fn nt_by(self, tape: &mut Tape, tile: Tile, operands: Operands) -> Result<()> {
+        super::within_rounds("gemm", self.depth.div_ceil(4))?;
         let Operands { x, w, y, accumulate } = operands;
         let launch = tile.tune(Launch::new(&SHADER, "nt")).on("ACCUMULATE", accumulate).work(self.work());
         let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.cols).param("n", self.depth);

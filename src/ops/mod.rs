@@ -25,6 +25,7 @@ mod scale;
 mod scale_rows;
 mod sgd;
 mod softmax;
+mod winograd;
 
 pub use add::add;
 pub use algorithm::{Algorithm, Tile};
@@ -71,7 +72,7 @@ pub static OPS: &[Op] = &[
     Op { name: "bank_update", shaders: &[&bank_update::SHADER] },
     Op { name: "batch_norm", shaders: &[&batch_norm::SHADER] },
     Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
-    Op { name: "conv2d", shaders: &[&conv2d::SHADER] },
+    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &winograd::SHADER] },
     Op { name: "finite", shaders: &[&crate::tape::FINITE] },
     Op { name: "gemm", shaders: &[&gemm::SHADER] },
     Op { name: "l2norm", shaders: &[&l2norm::SHADER] },

@@ -1,6 +1,6 @@
 //! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
 
-use super::{Algorithm, Tile, conv2d, gemm};
+use super::{Algorithm, Tile, conv2d, gemm, winograd};
 use crate::gpu::Gpu;
 use crate::shape::padded;
 use crate::tape::Tape;
@@ -41,11 +41,14 @@ pub enum Problem {
 impl Problem {
     /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude.
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
-        let tiles = || Tile::all(gpu, self.reads_lines()).into_iter().map(Algorithm::Direct);
+        let tiles = Tile::all(gpu, self.reads_lines());
         match self {
             Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
-            Self::Conv(..) => tiles().chain([Algorithm::Scalar]).collect(),
-            Self::Gemm(..) => tiles().collect(),
+            Self::Conv(_, sizes) => {
+                let direct = tiles.iter().copied().map(Algorithm::Direct);
+                direct.chain([Algorithm::Scalar]).chain(winograd::candidates(gpu, *sizes, &tiles)).collect()
+            }
+            Self::Gemm(..) => tiles.into_iter().map(Algorithm::Direct).collect(),
         }
     }
 
@@ -57,7 +60,12 @@ impl Problem {
             Self::Conv(_, sizes) => sizes.vectors().1,
             Self::Gemm(_, sizes) => padded(sizes.cols) / 4,
         };
-        Algorithm::Direct(Tile::preferred(gpu, columns, self.reads_lines()))
+        let tile = Tile::preferred(gpu, columns, self.reads_lines());
+        let faster = match self {
+            Self::Conv(_, sizes) => winograd::preferred(gpu, *sizes, tile),
+            Self::Gemm(..) => None,
+        };
+        faster.unwrap_or(Algorithm::Direct(tile))
     }
 
     /// Whether both operands are read along the reduction as they stand.
