@@ -32,6 +32,14 @@ pub enum Algorithm {
     Scalar,
     /// A matrix product, implicit for convolutions.
     Direct(Tile),
+    /// Winograd's, for 3×3 convolutions with stride 1 of one group: transforms of tiles of `outputs`² results, and products
+    /// between them.
+    Winograd {
+        /// Results in a row of a tile: 2 or 4.
+        outputs: u32,
+        /// The tile of the products.
+        tile: Tile,
+    },
 }
 
 impl Tile {
@@ -147,6 +155,7 @@ impl fmt::Display for Algorithm {
         match self {
             Self::Scalar => write!(f, "scalar"),
             Self::Direct(tile) => write!(f, "direct {tile}"),
+            Self::Winograd { outputs, tile } => write!(f, "winograd{outputs} {tile}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::algorithm::{GPU_LANES, LANES};
 use super::gemm::Linear;
 use super::tiled::{self, Product};
+use super::winograd::Winograd;
 use super::{Algorithm, Direction, Problem, Tile, images};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Shader, Work};
@@ -159,7 +160,7 @@ impl Sizes {
             Algorithm::Direct(Tile::Tiled(tile)) => {
                 (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
             }
-            Algorithm::Direct(_) | Algorithm::Scalar => {
+            Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Winograd { .. } => {
                 let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
                 (512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4)), lines * (ow + 1))
             }
@@ -175,6 +176,10 @@ impl Sizes {
         let launch = launch.param("ci_stride", padded(self.ci * groups)).param("oh", oh).param("ow", ow);
         let launch = launch.param("co", self.co).param("co_stride", padded(self.co)).param("kh", self.kh).param("kw", self.kw);
         launch.param("stride", stride).param("pad", pad).param("groups", groups).param("split", split).work(self.work())
+    }
+
+    fn winograd(self, outputs: u32, tile: Tile) -> Winograd {
+        Winograd { sizes: self, outputs: outputs as usize, tile }
     }
 
     /// A launch of the scalar kernel `entry`, of a lane for each of `vectors`.
@@ -210,6 +215,7 @@ impl Sizes {
             Algorithm::Direct(Tile::Tiled(tile)) => tile.rounds(taps.saturating_mul(4 * vectors)).saturating_add(taps),
             Algorithm::Direct(_) => taps.saturating_mul(vectors + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
+            Algorithm::Winograd { .. } => return Ok(()), // its products see to it
         };
         super::within_rounds("conv2d", rounds)
     }
@@ -220,6 +226,7 @@ impl Sizes {
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).forward(tape, x, weight, y),
         };
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
     }
@@ -233,6 +240,7 @@ impl Sizes {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).grad_input(tape, weight, dy, dx),
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
         tape.launch(launch)
@@ -250,6 +258,7 @@ impl Sizes {
                 let launch = self.tiles(tile, "grad_weight", Direction::Weight, split);
                 (launch, tile.shader(&SHADER, &TILED), tile.sum_lanes())
             }
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).grad_weight(tape, x, dy, dw),
         };
         let launch = launch.bind("x", x).bind("dy", dy);
         if split == 1 {

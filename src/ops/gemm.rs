@@ -90,7 +90,7 @@ impl Sizes {
     /// The tile that this product is to be computed with.
     fn tile(self, tape: &mut Tape, form: Form) -> Tile {
         match Problem::Gemm(form, self).algorithm(tape) {
-            Algorithm::Direct(tile) => tile,
+            Algorithm::Direct(tile) | Algorithm::Winograd { tile, .. } => tile,
             Algorithm::Scalar => Tile::everywhere(padded(self.cols) / 4),
         }
     }
@@ -115,6 +115,11 @@ impl Sizes {
     /// Record y = x · wᵀ, w as `[cols][depth]`, with the chosen tile.
     pub(super) fn nt(self, tape: &mut Tape, operands: Operands) -> Result<()> {
         let tile = self.tile(tape, Form::Nt);
+        self.nt_by(tape, tile, operands)
+    }
+
+    /// The same with `tile`.
+    pub(super) fn nt_by(self, tape: &mut Tape, tile: Tile, operands: Operands) -> Result<()> {
         self.within_rounds(tile)?;
         let Operands { x, w, y, accumulate } = operands;
         let launch = self.launch(tile, "nt", self.depth).on("ACCUMULATE", accumulate);

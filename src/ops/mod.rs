@@ -26,6 +26,7 @@ mod scale_rows;
 mod sgd;
 mod softmax;
 mod tiled;
+mod winograd;
 
 pub use add::add;
 pub use algorithm::{Algorithm, Tile};
@@ -73,7 +74,7 @@ pub static OPS: &[Op] = &[
     Op { name: "bank_update", shaders: &[&bank_update::SHADER] },
     Op { name: "batch_norm", shaders: &[&batch_norm::SHADER] },
     Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
-    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED] },
+    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED, &winograd::SHADER] },
     Op { name: "finite", shaders: &[&crate::tape::FINITE] },
     Op { name: "gemm", shaders: &[&gemm::SHADER, &gemm::TILED] },
     Op { name: "l2norm", shaders: &[&l2norm::SHADER] },

@@ -1,7 +1,7 @@
 //! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
 
 use super::tiled::Product;
-use super::{Algorithm, Tile, conv2d, gemm};
+use super::{Algorithm, Tile, conv2d, gemm, winograd};
 use crate::gpu::Gpu;
 use crate::tape::Tape;
 use std::fmt;
@@ -41,20 +41,26 @@ pub enum Problem {
 impl Problem {
     /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude, the promising ones first.
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
-        let tiles = || Tile::all(gpu, self.product(), self.reads_lines()).into_iter().map(Algorithm::Direct);
+        let tiles = Tile::all(gpu, self.product(), self.reads_lines());
         match self {
             Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
-            Self::Conv(..) => tiles().chain([Algorithm::Scalar]).collect(),
-            Self::Gemm(..) => tiles().collect(),
+            Self::Conv(_, sizes) => {
+                let direct = tiles.iter().copied().map(Algorithm::Direct);
+                direct.chain([Algorithm::Scalar]).chain(winograd::candidates(gpu, *sizes, &tiles)).collect()
+            }
+            Self::Gemm(..) => tiles.into_iter().map(Algorithm::Direct).collect(),
         }
     }
 
     /// What does well on `gpu` without measuring: the static table.
     pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
-        match self {
-            Self::Conv(_, sizes) if !sizes.aligned() => Algorithm::Scalar,
-            _ => Algorithm::Direct(Tile::preferred(gpu, self.product(), self.reads_lines())),
-        }
+        let tile = Tile::preferred(gpu, self.product(), self.reads_lines());
+        let faster = match self {
+            Self::Conv(_, sizes) if !sizes.aligned() => return Algorithm::Scalar,
+            Self::Conv(_, sizes) => winograd::preferred(gpu, *sizes, tile),
+            Self::Gemm(..) => None,
+        };
+        faster.unwrap_or(Algorithm::Direct(tile))
     }
 
     fn product(&self) -> Product {

@@ -63,7 +63,11 @@ struct Ran {
 /// # Errors
 /// Those of the op and of [`Tape::compile`].
 pub fn record(gpu: &Gpu, case: &Case, tracked: u32, twice: bool, memory: Memory) -> Result<Recorded> {
-    let mut tape = Tape::new(gpu);
+    let mut choices = gpu.choices().clone();
+    if let Some(algorithm) = case.algorithm {
+        choices.set("*", algorithm);
+    }
+    let mut tape = Tape::new(&gpu.with_choices(choices));
     let inputs = match &case.bind {
         Some(bind) => bind(&mut tape)?,
         None => case.inputs.iter().map(|i| tape.input(i.name, &i.dims, i.layout)).collect::<Result<_>>()?,
@@ -148,7 +152,7 @@ pub fn check(gpu: &Gpu, case: &Case) -> std::result::Result<Passed, String> {
     if !found.overrun.is_empty() || !found.unwritten.is_empty() {
         return Err(format!("{found:?}"));
     }
-    forward(case, &first.outputs, &ran.outputs, &mut passed)?;
+    forward(case, &first, &ran.outputs, &mut passed)?;
     padding(case, &first, &ran)?;
     gradients(case, &first, &ran, &upstream, &mut passed)?;
     if first.run(case, &upstream).map_err(says)? != ran {
@@ -198,10 +202,14 @@ pub fn check(gpu: &Gpu, case: &Case) -> std::result::Result<Passed, String> {
     Ok(passed)
 }
 
-fn forward(case: &Case, tensors: &[Tensor], words: &[Vec<u32>], passed: &mut Passed) -> std::result::Result<(), String> {
+fn forward(case: &Case, recorded: &Recorded, words: &[Vec<u32>], passed: &mut Passed) -> std::result::Result<(), String> {
     let inputs: Vec<Vec<f64>> = case.inputs.iter().map(|i| wide(&i.values)).collect();
+    let (tensors, name) = (&recorded.outputs, format!("{}.forward ", case.op));
+    let by = recorded.program.choices().iter().find(|(problem, _)| problem.starts_with(&name)).map_or("", |(_, by)| by);
+    let other = case.others.iter().find(|(algorithm, ..)| by.starts_with(algorithm));
+    let (depth, twin) = other.map_or((case.depth, &case.twin), |(_, depth, twin)| (*depth, twin));
     let got: Vec<Vec<f32>> = tensors.iter().zip(words).map(|(t, w)| Program::unpack(*t, w)).collect();
-    let references = (case.twin)(&inputs, &got);
+    let references = twin(&inputs, &got);
     if references.len() != tensors.len() {
         return Err(format!("{} results for {} references", tensors.len(), references.len()));
     }
@@ -218,7 +226,7 @@ fn forward(case: &Case, tensors: &[Tensor], words: &[Vec<u32>], passed: &mut Pas
             passed.elements += words[i].len();
             continue;
         }
-        let report = within_bound(got, reference, case.depth).map_err(|e| format!("forward, result {i}: {e}"))?;
+        let report = within_bound(got, reference, depth).map_err(|e| format!("forward, result {i}: {e}"))?;
         passed.forward = passed.forward.max(report.worst);
         passed.elements += report.count;
     }

@@ -74,6 +74,23 @@ fn convolutions() -> Vec<Case> {
     {
         cases.push(convolution(shape, 5200 + i).samples(3).tiny(Tiny::Limit));
     }
+    // Winograd's, wherever nothing else is chosen: whole tiles and ragged ones, more padding than a window, one pixel.
+    for (i, shape) in [
+        ([2, 5, 9], [8, 4], [3, 3], [1, 1, 1]),
+        ([1, 3, 2], [7, 5], [3, 3], [1, 0, 1]),
+        ([2, 4, 1], [3, 6], [3, 3], [1, 2, 1]),
+        ([1, 1, 6], [2, 1], [3, 3], [1, 3, 1]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (j, algorithm) in ["winograd2 lanes 8x4", "winograd4 lanes 8x4"].into_iter().enumerate() {
+            let mut case = convolution(shape, 5300 + 2 * i + j);
+            case.label = format!("{}, {algorithm}", case.label);
+            case.algorithm = Some(algorithm);
+            cases.push(case);
+        }
+    }
     // Above the rounds that a lane may loop: rows of the weight gradient, in both families.
     cases.push(convolution(([1, 1, 1], [300, 700], [1, 1], [1, 0, 1]), 5100).samples(1));
     cases.push(convolution(([1, 1, 1], [300, 350], [1, 1], [1, 0, 2]), 5101).samples(1));
@@ -93,11 +110,19 @@ fn convolution((channels, sides, window, how): Shape, seed: usize) -> Case {
     let (xs4, ys4) = (padded(ci * groups) / 4, padded(co * groups) / 4);
     let lanes = (n * h * w * xs4).max(kh * kw * padded(ci) * ys4);
     let tiny = if any && lanes > 64 * 8 { Tiny::Limit } else { large(n * h * w * padded(ci * groups)) };
-    case.tiny(tiny).op(
+    let plain = move |x: &[Vec<f64>]| twin::conv2d::conv2d(&x[0], xs, &x[1], ws, stride, pad, groups);
+    let case = case.tiny(tiny).op(
         ci * kh * kw,
         move |tape, x, _| Ok(vec![ops::conv2d(tape, x[0], x[1], Conv { stride, pad, groups })?]),
-        move |x, _| vec![twin::conv2d::conv2d(&x[0], xs, &x[1], ws, stride, pad, groups)],
-    )
+        move |x, _| vec![plain(x)],
+    );
+    [("winograd2", 2), ("winograd4", 4)].into_iter().fold(case, |case, (algorithm, outputs)| {
+        let depth = ci + twin::winograd::Transforms::new(outputs).roundings().0;
+        case.judged(algorithm, depth, move |x, _| {
+            let magnitude = twin::winograd::conv2d(outputs, &x[0], xs, &x[1], ws, pad).magnitude;
+            vec![Reference { magnitude, ..plain(x) }]
+        })
+    })
 }
 
 fn pools() -> Vec<Case> {

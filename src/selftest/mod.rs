@@ -91,8 +91,12 @@ pub struct Case {
     pub samples: usize,
     /// Whether gradients need only be finite: the function has a kink there, or they are nothing but cancelled terms.
     pub kinks: bool,
+    /// The algorithm of its products and convolutions; without one, what the device has chosen or prefers.
+    pub algorithm: Option<&'static str>,
     record: Record,
     twin: Twin,
+    /// For algorithms whose text begins so: the depth, and the twin with magnitudes of their own.
+    others: Vec<(&'static str, f64, Twin)>,
     bind: Option<Bind>,
 }
 
@@ -109,8 +113,10 @@ impl Case {
             step: Step { number: 3, seed: 0x1234_5678_9abc, lr: 0.125 },
             samples: 10,
             kinks: false,
+            algorithm: None,
             record: Box::new(|_, _, _| Ok(Vec::new())),
             twin: Box::new(|_, _| Vec::new()),
+            others: Vec::new(),
             bind: None,
         }
     }
@@ -142,6 +148,17 @@ impl Case {
         self.depth = depth as f64;
         self.record = Box::new(record);
         self.twin = Box::new(twin);
+        self
+    }
+
+    /// Judge results of `algorithm` by another depth and twin: it adds other terms.
+    fn judged(
+        mut self,
+        algorithm: &'static str,
+        depth: usize,
+        twin: impl Fn(&[Vec<f64>], &[Vec<f32>]) -> Vec<Reference> + Send + Sync + 'static,
+    ) -> Self {
+        self.others.push((algorithm, depth as f64, Box::new(twin)));
         self
     }
 

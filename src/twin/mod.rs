@@ -33,6 +33,7 @@ pub mod prox;
 pub mod relu;
 pub mod sgd;
 pub mod softmax;
+pub mod winograd;
 
 /// The distance of 1 to the next 32-bit number: the error of one operation, as WGSL fixes no rounding direction.
 pub const UNIT: f64 = 1.0 / 8_388_608.0;

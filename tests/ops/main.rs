@@ -10,6 +10,7 @@ mod errors;
 mod kept;
 mod limits;
 mod table;
+mod winograd;
 mod zero;
 
 use instdisc::gpu::Gpu;
