@@ -74,22 +74,23 @@ fn convolutions() -> Vec<Case> {
     {
         cases.push(convolution(shape, 5200 + i).samples(3).tiny(Tiny::Limit));
     }
-    // Winograd's, wherever nothing else is chosen: whole tiles and ragged ones, more padding than a window, one pixel.
-    for (i, shape) in [
+    // Algorithms that may be chosen nowhere else. Winograd's: whole tiles and ragged ones, more padding than a window, one pixel.
+    let winograd = [
         ([2, 5, 9], [8, 4], [3, 3], [1, 1, 1]),
         ([1, 3, 2], [7, 5], [3, 3], [1, 0, 1]),
         ([2, 4, 1], [3, 6], [3, 3], [1, 2, 1]),
         ([1, 1, 6], [2, 1], [3, 3], [1, 3, 1]),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        for (j, algorithm) in ["winograd2 lanes 8x4", "winograd4 lanes 8x4"].into_iter().enumerate() {
-            let mut case = convolution(shape, 5300 + 2 * i + j);
-            case.label = format!("{}, {algorithm}", case.label);
-            case.algorithm = Some(algorithm);
-            cases.push(case);
-        }
+    ];
+    // For GPUs: strides and groups, a weight gradient in parts, and a rest in every direction.
+    let tiled = [([2, 4, 8], [7, 9], [3, 2], [2, 1, 2]), ([2, 5, 3], [19, 33], [3, 3], [1, 1, 1])];
+    let by = |shapes: &[Shape], algorithm| shapes.iter().map(move |shape| (*shape, algorithm)).collect::<Vec<_>>();
+    let chosen =
+        [by(&winograd, "winograd2 lanes 8x4"), by(&winograd, "winograd4 lanes 8x4"), by(&tiled, "direct tiled 32x32x16 4x4")];
+    for (i, (shape, algorithm)) in chosen.concat().into_iter().enumerate() {
+        let mut case = convolution(shape, 5300 + i);
+        case.label = format!("{}, {algorithm}", case.label);
+        case.algorithm = Some(algorithm);
+        cases.push(case.tiny(Tiny::Runs));
     }
     // Above the rounds that a lane may loop: rows of the weight gradient, in both families.
     cases.push(convolution(([1, 1, 1], [300, 700], [1, 1], [1, 0, 1]), 5100).samples(1));

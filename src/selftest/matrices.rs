@@ -36,6 +36,11 @@ pub(super) fn cases() -> Vec<Case> {
     }
     // Whole multiples of every tile.
     cases.push(linear("gemm", [512, 128, 128], true, 2102).samples(3).tiny(Tiny::Limit));
+    // A tile for GPUs, which may be chosen nowhere else, with a rest in every direction and a sum in parts.
+    let mut tiled = linear("gemm", [700, 9, 37], true, 2103).tiny(Tiny::Limit);
+    tiled.algorithm = Some("direct tiled 32x32x16 4x4");
+    tiled.label = format!("{}, {}", tiled.label, "direct tiled 32x32x16 4x4");
+    cases.push(tiled);
     // Above the rounds that a lane may loop, by rows; and a score against many rows of a bank.
     cases.push(linear("gemm", [270_000, 1, 2], true, 2100).samples(2).tiny(Tiny::Limit));
     cases.push(linear("gemm", [2, 20_000, 3], true, 2101).samples(4).tiny(Tiny::Limit));
