@@ -673,7 +673,7 @@ mod tests {
 
     #[test]
     fn a_filter_leaves_what_holds_it_and_the_rates() {
-        let names = |text: &str| -> crate::Result<Vec<_>> {
+        let names = |text: &str| -> Result<Vec<_>> {
             let options = Options { filter: Some(text.into()), ..Options::default() };
             Ok(cases(&options)?.into_iter().map(|case| case.name).collect())
         };
