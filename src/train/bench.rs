@@ -53,7 +53,7 @@ pub struct Options {
     pub width: usize,
     /// Side of the images. Up to 64 the network begins as for CIFAR, above as for ImageNet.
     pub size: usize,
-    /// Only cases whose name or shape holds this text.
+    /// Only cases whose name or shape holds this text, beside the adapter's own rates.
     pub filter: Option<String>,
 }
 
@@ -139,7 +139,7 @@ pub fn step_flops(net: &ResNet, batch: usize, side: usize) -> f64 {
 /// Everything that can be measured with these options, the adapter's own rates first.
 ///
 /// # Errors
-/// [`Error::Value`] for an unknown network, an impossible width, or a batch or size of 0.
+/// [`Error::Value`] for an unknown network, an impossible width, a batch or size of 0, or a filter that nothing meets.
 pub fn cases(options: &Options) -> Result<Vec<Case>> {
     let Options { batch, size, .. } = *options;
     if batch == 0 || size == 0 {
@@ -186,7 +186,12 @@ pub fn cases(options: &Options) -> Result<Vec<Case>> {
     let shape = format!("{arch} w{width} b{batch} {size}x{size} nce m{m} n{n} d{dim}");
     all.push(case("train_step", shape, Kind::Train(options.clone())));
     if let Some(text) = &options.filter {
-        all.retain(|case| case.name.contains(text.as_str()) || case.shape.contains(text.as_str()));
+        let meets = |case: &Case| case.name.contains(text.as_str()) || case.shape.contains(text.as_str());
+        if !all.iter().any(meets) {
+            let expected = "a part of a case's name or shape, as `conv2d` or `64->64`";
+            return Err(Error::value("bench", "--filter", expected, format!("`{text}`")));
+        }
+        all.retain(|case| meets(case) || case.name.starts_with("peak."));
     }
     Ok(all)
 }
@@ -667,8 +672,13 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_leaves_what_holds_it() {
-        let options = Options { filter: Some("softmax".into()), ..Options::default() };
-        assert_eq!(cases(&options).unwrap().len(), 1);
+    fn a_filter_leaves_what_holds_it_and_the_rates() {
+        let names = |text: &str| -> Result<Vec<_>> {
+            let options = Options { filter: Some(text.into()), ..Options::default() };
+            Ok(cases(&options)?.into_iter().map(|case| case.name).collect())
+        };
+        assert_eq!(names("softmax").unwrap(), ["peak.fma", "peak.copy", "softmax"]);
+        assert_eq!(names("peak").unwrap(), ["peak.fma", "peak.copy"]);
+        assert!(names("nothing like it").is_err());
     }
 }

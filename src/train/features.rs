@@ -3,7 +3,7 @@
 use super::{Config, checkpoint};
 use crate::checkpoint::File;
 use crate::data::{Batch, Dataset};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::{Embedder, Layer, Matrix};
 use crate::gpu::Gpu;
 use crate::nn::ResNet;
@@ -24,9 +24,12 @@ pub struct Features {
 /// The network of the checkpoint at `path`, without its bank and momentum.
 ///
 /// # Errors
-/// [`Error::Checkpoint`](crate::Error::Checkpoint) for a damaged file or one of another kind; [`Error::Limit`](crate::Error::Limit),
-/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+/// [`Error::Data`] where there is none, [`Error::Checkpoint`] for a damaged file or one of another kind; [`Error::Limit`],
+/// [`Error::OutOfMemory`].
 pub fn features(gpu: &Gpu, path: &Path) -> Result<Features> {
+    if !path.exists() {
+        return Err(Error::data(path, "there is no checkpoint; name the folder of a run"));
+    }
     let file = File::load(path)?;
     let (config, _, _) = checkpoint::describe(path, &file)?;
     let net = ResNet::new(config.net.clone())?;
@@ -40,7 +43,7 @@ pub fn features(gpu: &Gpu, path: &Path) -> Result<Features> {
 /// The vectors of all images of `dataset`, each as its largest square in the middle, in order.
 ///
 /// # Errors
-/// [`Error::Data`](crate::Error::Data) for an image that cannot be read; those of [`Embedder`].
+/// [`Error::Data`] for an image that cannot be read; those of [`Embedder`].
 pub fn embed(
     gpu: &Gpu,
     net: &ResNet,

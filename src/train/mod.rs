@@ -9,6 +9,7 @@ mod checkpoint;
 mod config;
 mod features;
 mod folder;
+mod pace;
 mod run;
 mod step;
 

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, Progress};
 use super::features::embed_some;
+use super::pace::Pace;
 use super::{Config, Folder, Images, StepOptions, TrainingStep};
 use crate::checkpoint::File;
 use crate::data::{Batch, Dataset, Loader, Sampler};
@@ -115,8 +116,7 @@ pub struct Run {
     folder: Option<Folder>,
     pending: VecDeque<Pending>,
     words: usize,
-    /// Images a second over the steps since the last look, and when that was.
-    pace: (Instant, u64, f64),
+    pace: Pace,
 }
 
 /// Steps that may be under way before the oldest one's loss is read.
@@ -179,7 +179,7 @@ impl Run {
         let store = builder.build(gpu)?;
         let words = (config.batch * dataset.image(0)?.rgb.len().div_ceil(4)).next_power_of_two();
         let step = Self::compile(gpu, &config, &net, &store, words)?;
-        let pace = (Instant::now(), 0, 0.0);
+        let pace = Pace::start();
         let (progress, pending) = (Progress::default(), VecDeque::new());
         Ok(Self { gpu: gpu.clone(), config, net, store, step, dataset, progress, folder: None, pending, words, pace })
     }
@@ -235,7 +235,7 @@ impl Run {
         let mut loader = Loader::new(self.dataset.clone(), sampler, self.progress.step..end, options.threads)?;
         let mut started = Instant::now();
         let mut waited = 0.0;
-        self.pace = (Instant::now(), 0, 0.0);
+        self.pace = Pace::start();
         while self.progress.step < end {
             let next = self.progress.step + self.pending.len() as u64;
             let boundary = next == end || (next > self.progress.step && next.is_multiple_of(per_epoch));
@@ -244,6 +244,7 @@ impl Run {
                 if !self.pending.is_empty() || !self.progress.step.is_multiple_of(per_epoch) {
                     continue;
                 }
+                let ended = Instant::now();
                 let epoch = (self.progress.step / per_epoch) as usize;
                 let loss = std::mem::take(&mut self.progress.loss_sum) / per_epoch as f64;
                 // Saved before the features are judged: that takes a while, and must not cost the epoch.
@@ -254,10 +255,10 @@ impl Run {
                 let idle = loader.waited().as_secs_f64() - std::mem::replace(&mut waited, loader.waited().as_secs_f64());
                 self.log(&json!({
                     "step": self.progress.step, "epoch": epoch, "loss": loss, "lr": self.rate(epoch - 1), "seconds": seconds,
-                    "waited": idle, "images_per_second": self.pace.2, "knn": evaluation,
+                    "waited": idle, "images_per_second": self.pace.rate(), "knn": evaluation,
                 }))?;
                 on(Event::Epoch { epoch, loss, seconds, waited: idle, evaluation });
-                self.pace.0 = Instant::now();
+                self.pace.leave_out(ended);
                 continue;
             }
             if options.stop.load(Ordering::SeqCst) {
@@ -333,12 +334,8 @@ impl Run {
         }
         self.progress.step += 1;
         self.progress.loss_sum += f64::from(loss);
-        self.pace.1 += 1;
-        let seconds = self.pace.0.elapsed().as_secs_f64();
-        if seconds > 0.5 || self.pace.2 == 0.0 {
-            self.pace = (Instant::now(), 0, self.pace.1 as f64 * self.config.batch as f64 / seconds.max(1e-9));
-        }
-        let (step, images_per_second) = (self.progress.step, self.pace.2);
+        self.pace.step(self.config.batch);
+        let (step, images_per_second) = (self.progress.step, self.pace.rate());
         let epoch = ((step - 1) / self.config.steps_per_epoch()) as usize;
         if options.log_every > 0 && step % options.log_every == 0 {
             let lr = oldest.step.lr;
@@ -395,19 +392,22 @@ impl Run {
 
     /// Weighted kNN on the bank and on clean features. `None` where images have no labels.
     ///
-    /// With test images these are the queries; without, some of the images trained on are, each without itself.
+    /// With test images these are the queries; without, some of the images trained on are, each without itself. 200
+    /// neighbours vote, of fewer than 2,000 images a tenth.
     ///
     /// # Errors
     /// Those of [`embed`](super::embed) and [`neighbours`].
     pub fn evaluate(&self, options: &RunOptions) -> Result<Option<Evaluation>> {
         const OWN_QUERIES: usize = 1_000;
-        const K: usize = 200;
+        const MOST_NEIGHBOURS: usize = 200;
         let train = &*self.dataset;
         let judged = options.test.as_deref().unwrap_or(train);
         if train.classes().is_empty() || judged.classes().is_empty() {
             return Ok(None);
         }
         let own = options.test.is_none();
+        // Of few images a tenth: where all vote, those of other classes have the majority whatever the features are.
+        let k = MOST_NEIGHBOURS.min(train.len() / 10).max(1);
         let count = if own { judged.len().min(OWN_QUERIES) } else { judged.len() };
         let chosen: Vec<u32> = (0..count).map(|i| (i * judged.len() / count) as u32).collect();
         let plain = Augmentation { plain: true, ..self.config.augmentation };
@@ -430,11 +430,11 @@ impl Run {
             .map(|i| judged.label(*i as usize).map(|c| known.get(c as usize).copied().flatten().unwrap_or(u32::MAX)))
             .collect();
         let score = |rows: &Matrix| -> Result<_> {
-            let mut found = neighbours(&self.gpu, rows, &queries, K + usize::from(own))?;
+            let mut found = neighbours(&self.gpu, rows, &queries, k + usize::from(own))?;
             if own {
                 for (found, i) in found.iter_mut().zip(&chosen) {
                     found.retain(|n| n.row != *i);
-                    found.truncate(K);
+                    found.truncate(k);
                 }
             }
             accuracy(&found, &truth, |row| train.label(row as usize), self.config.method.tau)

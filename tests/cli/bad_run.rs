@@ -62,7 +62,7 @@ fn a_damaged_checkpoint_is_named_and_left_alone() {
     // Put back, it goes on.
     place.write("run/last.safetensors", &good);
     done(&train(&data, &out, &["--resume"]));
-    refused(&["embed", &place.arg("nowhere"), &data, "--out", &npy], &["nowhere", "No such file"]);
+    refused(&["embed", &place.arg("nowhere"), &data, "--out", &npy], &["nowhere", "no checkpoint", "name the folder of a run"]);
     println!(
         "scorecard cli damaged checkpoints: {refusals} refusals that name the file, the file left as it was, a good copy resumes"
     );

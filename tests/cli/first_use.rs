@@ -56,6 +56,25 @@ fn a_batch_larger_than_the_folder_and_a_frozen_z_are_said_aloud() {
     }
 }
 
+/// The network turns out smaller than the images might have asked for: they are opened again, without a word on what is in them.
+#[test]
+fn what_was_read_is_said_once_and_few_images_are_judged_by_few_neighbours() {
+    let place = Place::new();
+    for i in 0..24 {
+        // Two classes that no network can confuse.
+        let (class, shade) = if i % 2 == 0 { ("dark", 0) } else { ("light", 200) };
+        std::fs::create_dir_all(place.path("data").join(class)).unwrap();
+        let pixel = |x: u32, y: u32| image::Rgb([shade + (x + i) as u8, shade + y as u8, shade]);
+        image::RgbImage::from_fn(20, 20, pixel).save(place.path("data").join(class).join(format!("{i}.png"))).unwrap();
+    }
+    let (data, out) = (place.arg("data"), place.arg("run"));
+    let said = done(&["train", &data, "--out", &out, "--width", "4", "--epochs", "1"]);
+    assert_eq!(said.err.matches("24 images, 2 classes").count(), 1, "{}", said.err);
+    let (_, clean) = said.err.split_once(" clean ").unwrap();
+    let clean: f64 = clean.split_once(" %").unwrap().0.parse().unwrap();
+    assert!(clean > 90.0, "{}", said.err);
+}
+
 #[test]
 fn help_names_every_option() {
     let said = done(&["train", "--help"]);
@@ -97,7 +116,7 @@ fn help_names_every_option() {
         assert!(named, "--help does not name {word}");
     }
     let top = done(&["--help"]).out;
-    for command in ["adapters", "train", "embed", "knn"] {
+    for command in ["adapters", "train", "embed", "knn", "bench", "selftest"] {
         assert!(top.contains(command), "{top}");
     }
     assert!(done(&["--version"]).out.contains(env!("CARGO_PKG_VERSION")));

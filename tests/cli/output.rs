@@ -61,6 +61,22 @@ fn vectors_names_and_json_can_be_read_by_programs() {
 }
 
 #[test]
+fn cases_of_the_benchmark_are_lines_that_programs_read() {
+    let small = ["bench", "--width", "4", "--batch", "2", "--json", "--filter"];
+    let said = done(&[&small[..], &["sgd"]].concat());
+    let rows: Vec<serde_json::Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // The adapter's own rates, of the same run, stand beside whatever is asked for.
+    assert_eq!(rows.iter().map(|row| row["case"].as_str().unwrap()).collect::<Vec<_>>(), ["peak.fma", "peak.copy", "sgd"]);
+    for row in &rows {
+        let numbers = ["median_ms", "fraction_of_peak"].iter().all(|key| row[key].as_f64().is_some_and(|v| v > 0.0));
+        let texts = ["shape", "variant", "adapter"].iter().all(|key| row[key].is_string());
+        assert!(numbers && texts && (row["gflops"].is_f64() || row["gbps"].is_f64()), "{row}");
+    }
+    refused(&[&small[..], &["nothing like it"]].concat(), &["--filter", "`nothing like it`", "conv2d"]);
+    println!("scorecard cli bench: {} lines with the fields of a case; a filter that nothing meets is refused", rows.len());
+}
+
+#[test]
 fn adapters_are_listed_for_people_and_programs() {
     let people = done(&["adapters"]).out;
     let json = done(&["adapters", "--json"]).out;

@@ -9,6 +9,7 @@ mod learning;
 mod lost;
 mod names;
 mod not_finite;
+mod pace;
 mod resume;
 mod small;
 mod start;

@@ -8,7 +8,7 @@ use instdisc::train::bench::{Bench, Options, cases, profile};
 /// Time kernels and training steps, against what the adapter itself does.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Only cases whose name or shape holds this text, as `conv2d` or `64->64`.
+    /// Only cases whose name or shape holds this text, as `conv2d` or `64->64`, beside the adapter's own rates.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Images a batch.

@@ -1,7 +1,7 @@
 //! What several commands share: opening adapter and images, and saying what was found.
 
 use instdisc::Result;
-use instdisc::data::{Dataset, Limits, Options, Report, Split, open};
+use instdisc::data::{Dataset, Limits, Opened, Options, Report, Split, open};
 use instdisc::gpu::{Gpu, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,8 +26,7 @@ pub(crate) struct DataArgs {
     pub(crate) max_pixels: Option<u32>,
 }
 
-/// Open the images at `path`, decoded to `side` on the shorter side, and say on standard error what was left out. Labels
-/// come from the file `labels` or else from the first folder level.
+/// As [`open_images`], and say on standard error what was left out.
 pub(crate) fn images(
     path: &Path,
     labels: Option<&Path>,
@@ -36,6 +35,21 @@ pub(crate) fn images(
     limit: Option<usize>,
     side: usize,
 ) -> Result<Arc<dyn Dataset>> {
+    let opened = open_images(path, labels, split, args, limit, side)?;
+    report(path, &opened.report, opened.dataset.classes().len());
+    Ok(Arc::from(opened.dataset))
+}
+
+/// Open the images at `path`, decoded to `side` on the shorter side. Labels come from the file `labels` or else from the
+/// first folder level.
+pub(crate) fn open_images(
+    path: &Path,
+    labels: Option<&Path>,
+    split: Split,
+    args: &DataArgs,
+    limit: Option<usize>,
+    side: usize,
+) -> Result<Opened> {
     let mut limits = Limits::default();
     if let Some(pixels) = args.max_pixels {
         limits.side = pixels;
@@ -50,9 +64,7 @@ pub(crate) fn images(
         limits,
         ..Options::default()
     };
-    let opened = open(path, &options)?;
-    report(path, &opened.report, opened.dataset.classes().len());
-    Ok(Arc::from(opened.dataset))
+    open(path, &options)
 }
 
 fn report(path: &Path, report: &Report, classes: usize) {

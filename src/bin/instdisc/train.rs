@@ -193,8 +193,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let side = Config::decode_side(config.augmentation.side);
     if side != first {
         // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
-        eprintln!("reducing them to {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
-        dataset = show::images(&args.data, args.labels.as_deref(), Split::Train, &args.images, args.limit, side)?;
+        eprintln!("at most {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
+        let labels = args.labels.as_deref();
+        dataset = Arc::from(show::open_images(&args.data, labels, Split::Train, &args.images, args.limit, side)?.dataset);
     }
     let test = if args.eval_every > 0 { test_images(args, side)? } else { None };
     print(&config);
