@@ -110,7 +110,7 @@ OUT=$(cd "$OUT" && pwd)
 : >"$OUT/summary.txt"
 
 if [ "$QUICK" = 1 ]; then
-    full="" tests=(relu)
+    full="" tests=(errors)
     small=(--batch 1 --width 8) large=(--batch 1 --width 8 --arch resnet50 --size 96) level=--quick
     few=(--rounds 1 --samples 1 --seconds 0.01 --filter "gemm 512|train_step .* w8 |k1 s2")
 else

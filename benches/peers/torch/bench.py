@@ -156,7 +156,7 @@ class Peer:
         raise ValueError(f"`{line}` names no case")
 
     def training(self, words):
-        """Forward, loss, backward, SGD, and the bank rows of the batch."""
+        """Forward, loss, backward, SGD, and the bank rows of the batch. A step returns its loss, still on the device."""
         arch, width, batch, side, _, negatives, rows, dim = words
         width, batch, negatives, rows, dim = (int(w[1:]) for w in (width, batch, negatives, rows, dim))
         side = int(side.split("x")[0])
@@ -187,6 +187,7 @@ class Peer:
             scaler.update()
             with torch.no_grad():
                 bank[own] = F.normalize(KEEP * bank[own] + (1 - KEEP) * f)
+            return loss
 
         return step, flops
 

@@ -88,7 +88,7 @@ fn prepare(case: &Case, device: &Device) -> Result<(Box<dyn FnMut()>, f64), Stri
         Case::Train(training) => {
             let mut trainer = Trainer::new(training, &device.clone().autodiff())?;
             let flops = trainer.flops;
-            (Box::new(move || trainer.step()), flops)
+            (Box::new(move || drop(trainer.step())), flops)
         }
     })
 }
