@@ -31,8 +31,8 @@ build() {
         burn=benches/peers/burn
         cargo build --release --manifest-path $burn/Cargo.toml --target-dir $burn/target
         take $burn/target/release/instdisc-peer-burn
-        cargo build --release --manifest-path $burn/Cargo.toml --target-dir $burn/target/vulkan --features vulkan
-        take $burn/target/vulkan/release/instdisc-peer-burn instdisc-peer-burn-vulkan
+        cargo build --release --manifest-path $burn/Cargo.toml --target-dir $burn/target --features vulkan
+        take $burn/target/release/instdisc-peer-burn instdisc-peer-burn-vulkan
     fi
     cp "$here/gpu.sh" benches/peers/compare "$bin"
     cp benches/peers/torch/bench.py "$bin/torch"
@@ -43,7 +43,10 @@ build() {
 take() {
     local end=""
     [ -e "$1" ] || end=.exe
-    cp "$1$end" "$bin/${2:-$(basename "$1")}$end"
+    local to="$bin/${2:-$(basename "$1")}$end"
+    cp "$1$end" "$to"
+    # Burn's program is a third smaller without its symbols.
+    if command -v strip >/dev/null; then strip "$to"; fi
 }
 
 # Run a command as the step NAME: what it prints goes into $OUT/NAME.txt too; that it failed is written down, and the next goes on.
