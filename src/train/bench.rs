@@ -19,6 +19,8 @@
 //! # Ok::<(), instdisc::Error>(())
 //! ```
 
+mod named;
+
 use super::{Images, StepOptions, TrainingStep};
 use crate::data;
 use crate::error::{Error, Result};
@@ -70,7 +72,7 @@ impl Options {
     }
 }
 
-/// Something to measure.
+/// Something to measure: one of [`cases`], or one that a line names (`"gemm 512x512x512".parse()`).
 #[derive(Clone, Debug)]
 pub struct Case {
     /// Its name, as `conv2d.forward`.
@@ -427,6 +429,11 @@ impl Prepared {
         let flops = step_flops(&options.net()?, options.batch, options.size);
         let variant = "train: forward, backward, update, z, bank".into();
         Ok(Self { run: Run::Train(Box::new(trainer)), work: Work { flops, bytes: 0.0 }, variant, _store: Some(store) })
+    }
+
+    /// Operations that count for a run, two for a multiply-add.
+    pub fn flops(&self) -> f64 {
+        self.work.flops
     }
 
     /// Run a few times, so that drivers compile, and say how many runs make a sample.
