@@ -105,10 +105,16 @@ impl Winograd {
         }
     }
 
-    /// The tiles that the products of `direction` can have: none of the largest, which do not pay in sums so short.
+    /// The tiles that the products of `direction` can have. Small ones never win where Winograd's algorithms pay, and the
+    /// largest do not in sums so short (measured): those whose lanes hold 32 vec4, and of the tiles for GPUs the three that
+    /// should be the fastest.
     fn tiles(self, gpu: &Gpu, direction: Direction) -> Vec<Tile> {
         let (form, product) = self.product(direction);
-        Tile::all(gpu, product.product(form), false)
+        let all = Tile::all(gpu, product.product(form), false).into_iter();
+        let (lanes, tiled): (Vec<_>, Vec<_>) = all.partition(|tile| matches!(tile, Tile::Lanes { .. }));
+        let full = lanes.into_iter().filter(|tile| matches!(tile, Tile::Lanes { rows, cols, .. } if rows * cols == 32));
+        let (full, tiled) = (full.collect::<Vec<_>>(), tiled.into_iter().take(3).collect::<Vec<_>>());
+        if gpu.facts().software { [full, tiled].concat() } else { [tiled, full].concat() }
     }
 
     /// A tensor of matrices `[rows, columns padded]`, one for each place.
