@@ -178,8 +178,8 @@ impl Sizes {
         launch.param("stride", stride).param("pad", pad).param("groups", groups).param("split", split).work(self.work())
     }
 
-    fn winograd(self, outputs: u32, tile: Tile) -> Winograd {
-        Winograd { sizes: self, outputs: outputs as usize, tile }
+    fn winograd(self, outputs: u32) -> Winograd {
+        Winograd { sizes: self, outputs: outputs as usize }
     }
 
     /// A launch of the scalar kernel `entry`, of a lane for each of `vectors`.
@@ -226,7 +226,7 @@ impl Sizes {
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
-            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).forward(tape, x, weight, y),
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).forward(tape, tile, x, weight, y),
         };
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
     }
@@ -240,7 +240,7 @@ impl Sizes {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
-            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).grad_input(tape, weight, dy, dx),
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_input(tape, tile, weight, dy, dx),
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
         tape.launch(launch)
@@ -258,7 +258,7 @@ impl Sizes {
                 let launch = self.tiles(tile, "grad_weight", Direction::Weight, split);
                 (launch, tile.shader(&SHADER, &TILED), tile.sum_lanes())
             }
-            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs, tile).grad_weight(tape, x, dy, dw),
+            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_weight(tape, tile, x, dy, dw),
         };
         let launch = launch.bind("x", x).bind("dy", dy);
         if split == 1 {

@@ -41,26 +41,25 @@ pub enum Problem {
 impl Problem {
     /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude, the promising ones first.
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
-        let tiles = Tile::all(gpu, self.product(), self.reads_lines());
+        let direct = Tile::all(gpu, self.product(), self.reads_lines()).into_iter().map(Algorithm::Direct);
         match self {
             Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
-            Self::Conv(_, sizes) => {
-                let direct = tiles.iter().copied().map(Algorithm::Direct);
-                direct.chain([Algorithm::Scalar]).chain(winograd::candidates(gpu, *sizes, &tiles)).collect()
+            Self::Conv(direction, sizes) => {
+                let winograd = winograd::candidates(gpu, *direction, *sizes);
+                direct.chain(winograd).chain([Algorithm::Scalar]).collect()
             }
-            Self::Gemm(..) => tiles.into_iter().map(Algorithm::Direct).collect(),
+            Self::Gemm(..) => direct.collect(),
         }
     }
 
     /// What does well on `gpu` without measuring: the static table.
     pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
-        let tile = Tile::preferred(gpu, self.product(), self.reads_lines());
         let faster = match self {
             Self::Conv(_, sizes) if !sizes.aligned() => return Algorithm::Scalar,
-            Self::Conv(_, sizes) => winograd::preferred(gpu, *sizes, tile),
+            Self::Conv(direction, sizes) => winograd::preferred(gpu, *direction, *sizes),
             Self::Gemm(..) => None,
         };
-        faster.unwrap_or(Algorithm::Direct(tile))
+        faster.unwrap_or_else(|| Algorithm::Direct(Tile::preferred(gpu, self.product(), self.reads_lines())))
     }
 
     fn product(&self) -> Product {

@@ -1,5 +1,5 @@
 use super::gemm::{Operands, Sizes as Product};
-use super::{Algorithm, Tile, conv2d};
+use super::{Algorithm, Direction, Form, Tile, conv2d};
 use crate::error::Result;
 use crate::gpu::{Gpu, Shader, Value, Work};
 use crate::shape::{Layout, padded};
@@ -10,42 +10,37 @@ pub(super) static SHADER: Shader = Shader { file: "winograd.wgsl", text: include
 /// Lanes a workgroup of a transform.
 const LANES: usize = 64;
 
-/// The algorithms of this file that compute a convolution of `sizes` on `gpu`: those that its choices allow, for 3×3 with
-/// stride 1 and one group, where every transform fits into a binding; with one of `tiles` for its products.
-pub(super) fn candidates(gpu: &Gpu, sizes: conv2d::Sizes, tiles: &[Tile]) -> Vec<Algorithm> {
-    let all = [2, 4].into_iter().flat_map(|outputs| tiles.iter().map(move |&tile| (outputs, tile)));
-    let all = all.filter(|&(outputs, tile)| Winograd { sizes, outputs: outputs as usize, tile }.applies(gpu));
-    all.map(|(outputs, tile)| Algorithm::Winograd { outputs, tile }).collect()
-}
-
-/// Which of them does well on `gpu` without measuring, if one does: where there are enough tiles to pay for the transform of
-/// the weight, and channels to pay for those of the images, on software adapters (benches/README.md has the numbers).
-pub(super) fn preferred(gpu: &Gpu, sizes: conv2d::Sizes, tile: Tile) -> Option<Algorithm> {
-    const TILES: usize = 64;
-    let channels = sizes.ci.min(sizes.co);
-    let does_well = |&(outputs, least): &(usize, usize)| {
-        let by = Winograd { sizes, outputs, tile };
-        let tiles = Tiles::over(sizes.result(), sizes.n, outputs).count();
-        let [oh, ow] = sizes.result();
-        // At tiles that hang over the edges, half of the products must be saved still.
-        let saves = 2 * by.places() * tiles <= 9 * sizes.n * oh * ow;
-        gpu.facts().software && by.applies(gpu) && channels >= least && tiles >= TILES && saves
-    };
-    let found = [(4, 16), (2, 128)].into_iter().find(does_well);
-    found.map(|(outputs, _)| Algorithm::Winograd { outputs: outputs as u32, tile })
-}
-
 /// A 3×3 convolution with stride 1 of one group as F(`outputs`², 3²): transforms of its tensors, and products between them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Winograd {
     pub(super) sizes: conv2d::Sizes,
     /// Results in a row of a tile: 2 or 4.
     pub(super) outputs: usize,
-    /// The tile of the products.
-    pub(super) tile: Tile,
 }
 
-/// The tiles over the image that a direction computes, or whose gradient it takes.
+/// The algorithms of this file that compute `direction` on `gpu`: none where its choices leave them out.
+pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: conv2d::Sizes) -> Vec<Algorithm> {
+    let all = [4, 2].map(|outputs| Winograd { sizes, outputs }).into_iter().filter(|by| by.applies(gpu));
+    all.flat_map(|by| by.tiles(gpu, direction).into_iter().map(move |tile| by.algorithm(tile))).collect()
+}
+
+/// Which of them does well on `gpu` without measuring, if one does. On software adapters that is so where there are tiles
+/// enough to pay for the transform of the weight, and channels for those of the images (benches/README.md has the numbers).
+pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: conv2d::Sizes) -> Option<Algorithm> {
+    const TILES: usize = 64;
+    let does_well = |by: &Winograd, least: usize| {
+        let (tiles, [oh, ow]) = (by.tiles_over(sizes.result()).count(), sizes.result());
+        // Where tiles hang over the edges, half of the multiplications must be saved still.
+        let saves = || 2 * by.places() * tiles <= 9 * sizes.n * oh * ow;
+        gpu.facts().software && by.applies(gpu) && sizes.ci.min(sizes.co) >= least && tiles >= TILES && saves()
+    };
+    let all = [(4, 32), (2, 128)].map(|(outputs, least)| (Winograd { sizes, outputs }, least));
+    let (by, _) = all.into_iter().find(|(by, least)| does_well(by, *least))?;
+    let (form, product) = by.product(direction);
+    Some(by.algorithm(Tile::preferred(gpu, product.product(form), false)))
+}
+
+/// The tiles over an image that a direction computes, or whose gradient it takes.
 #[derive(Clone, Copy, Debug)]
 struct Tiles {
     n: usize,
@@ -55,20 +50,16 @@ struct Tiles {
 }
 
 impl Tiles {
-    fn over([h, w]: [usize; 2], n: usize, outputs: usize) -> Self {
-        Self { n, down: h.div_ceil(outputs), across: w.div_ceil(outputs), outputs }
-    }
-
     fn count(self) -> usize {
-        self.n * self.down * self.across
+        self.n.saturating_mul(self.down).saturating_mul(self.across)
     }
 
-    /// A transform of images of `side` with so many channels, whose tiles begin `shift` pixels late.
+    /// A transform of images of `[h, w]` with so many channels, whose first tile begins `shift` pixels late.
     fn launch(self, entry: &'static str, [h, w]: [usize; 2], channels: usize, shift: i32) -> Launch {
         let vectors = padded(channels) / 4;
-        let launch = Launch::new(&SHADER, entry).tune("OUTPUTS", self.outputs as u32).param("n", self.n);
+        let launch = Launch::new(&SHADER, entry).tune("OUTPUTS", self.outputs as u32).param("n", self.n).param("zero", 0u32);
         let launch = launch.param("h", h).param("w", w).param("down", self.down).param("across", self.across);
-        let launch = launch.param("vectors", vectors).param("shift", Value::I32(shift)).param("flip", false).param("zero", 0u32);
+        let launch = launch.param("vectors", vectors).param("shift", Value::I32(shift)).param("flip", false);
         let side = self.outputs + 2;
         let words = 4 * self.count() * vectors * (side * side + self.outputs * self.outputs);
         launch.work(Work::new(4 * words, words)).groups((self.count() * vectors).div_ceil(LANES))
@@ -76,17 +67,54 @@ impl Tiles {
 }
 
 impl Winograd {
+    fn algorithm(self, tile: Tile) -> Algorithm {
+        Algorithm::Winograd { outputs: self.outputs as u32, tile }
+    }
+
+    /// Whether it computes such a convolution, `gpu` has not left it out, and every transform fits into a binding.
+    fn applies(self, gpu: &Gpu) -> bool {
+        let conv2d::Sizes { h, w, ci, co, kh, kw, conv, .. } = self.sizes;
+        let known = kh == 3 && kw == 3 && conv.stride == 1 && conv.groups == 1;
+        let tiles = [self.sizes.result(), [h, w]].map(|sides| self.tiles_over(sides).count());
+        let rows = tiles[0].max(tiles[1]).max(padded(ci));
+        let bytes = rows.saturating_mul(4 * self.places()).saturating_mul(padded(ci).max(padded(co))) as u64;
+        known && gpu.choices().allows_winograd() && bytes <= gpu.limits().max_storage_buffer_binding_size
+    }
+
+    /// Independent products: places of a tile's transform.
     fn places(self) -> usize {
         (self.outputs + 2) * (self.outputs + 2)
     }
 
-    fn applies(self, gpu: &Gpu) -> bool {
-        let conv2d::Sizes { n, h, w, ci, co, kh, kw, conv } = self.sizes;
-        let tiles = [self.sizes.result(), [h, w]].map(|sides| Tiles::over(sides, n, self.outputs).count());
-        let rows = tiles[0].max(tiles[1]).max(padded(ci));
-        let bytes = (4 * self.places() * rows).saturating_mul(padded(ci).max(padded(co))) as u64;
-        let known = kh == 3 && kw == 3 && conv.stride == 1 && conv.groups == 1;
-        known && gpu.choices().allows_winograd() && bytes <= gpu.limits().max_storage_buffer_binding_size
+    fn tiles_over(self, [h, w]: [usize; 2]) -> Tiles {
+        let Self { sizes, outputs } = self;
+        Tiles { n: sizes.n, down: h.div_ceil(outputs), across: w.div_ceil(outputs), outputs }
+    }
+
+    /// The products of `direction`.
+    fn product(self, direction: Direction) -> (Form, Product) {
+        let (batch, ci, co) = (self.places(), padded(self.sizes.ci), padded(self.sizes.co));
+        let results = self.tiles_over(self.sizes.result()).count();
+        match direction {
+            Direction::Forward => (Form::Nn, Product { batch, rows: results, depth: ci, cols: co }),
+            Direction::Input => {
+                let inputs = self.tiles_over([self.sizes.h, self.sizes.w]).count();
+                (Form::Nt, Product { batch, rows: inputs, depth: co, cols: ci })
+            }
+            Direction::Weight => (Form::Tn, Product { batch, rows: ci, depth: results, cols: co }),
+        }
+    }
+
+    /// The tiles that the products of `direction` can have. Small ones never win where Winograd's algorithms pay, and the
+    /// largest do not in sums so short (measured): those whose lanes hold 32 vec4, and of the tiles for GPUs the three that
+    /// should be the fastest.
+    fn tiles(self, gpu: &Gpu, direction: Direction) -> Vec<Tile> {
+        let (form, product) = self.product(direction);
+        let all = Tile::all(gpu, product.product(form), false).into_iter();
+        let (lanes, tiled): (Vec<_>, Vec<_>) = all.partition(|tile| matches!(tile, Tile::Lanes { .. }));
+        let full = lanes.into_iter().filter(|tile| matches!(tile, Tile::Lanes { rows, cols, .. } if rows * cols == 32));
+        let (full, tiled) = (full.collect::<Vec<_>>(), tiled.into_iter().take(3).collect::<Vec<_>>());
+        if gpu.facts().software { [full, tiled].concat() } else { [tiled, full].concat() }
     }
 
     /// A tensor of matrices `[rows, columns padded]`, one for each place.
@@ -95,61 +123,65 @@ impl Winograd {
     }
 
     /// A transform of a weight, or to the gradient of one.
-    fn weight(self, entry: &'static str, flip: bool) -> Launch {
+    fn of_weight(self, entry: &'static str, flip: bool) -> Launch {
         let vectors = padded(self.sizes.ci) * padded(self.sizes.co) / 4;
-        let launch = Launch::new(&SHADER, entry).tune("OUTPUTS", self.outputs as u32).param("n", 0u32);
+        let launch = Launch::new(&SHADER, entry).tune("OUTPUTS", self.outputs as u32).param("n", 0u32).param("zero", 0u32);
         let launch = launch.param("h", 0u32).param("w", 0u32).param("down", 0u32).param("across", 0u32);
-        let launch = launch.param("vectors", vectors).param("shift", Value::I32(0)).param("flip", flip).param("zero", 0u32);
+        let launch = launch.param("vectors", vectors).param("shift", Value::I32(0)).param("flip", flip);
         let words = 4 * vectors * (9 + self.places());
         launch.work(Work::new(4 * words, words)).groups(vectors.div_ceil(LANES))
     }
 
-    fn spread_weight(self, tape: &mut Tape, weight: Tensor, flip: bool) -> Result<Tensor> {
+    /// The transform of `x`, an image of `sides` with so many channels, by tiles that begin `shift` pixels late.
+    fn input(self, tape: &mut Tape, tiles: Tiles, x: Tensor, channels: usize, shift: i32) -> Result<Tensor> {
+        let [_, _, h, w] = super::images("conv2d", "x", x)?;
+        let spread = self.matrices(tape, "spread.input", tiles.count(), channels)?;
+        tape.launch(tiles.launch("input", [h, w], channels, shift).bind("x", x).bind("y", spread))?;
+        Ok(spread)
+    }
+
+    fn weight(self, tape: &mut Tape, weight: Tensor, flip: bool) -> Result<Tensor> {
         let spread = self.matrices(tape, "spread.weight", padded(self.sizes.ci), self.sizes.co)?;
-        tape.launch(self.weight("weight", flip).bind("x", weight).bind("y", spread))?;
+        tape.launch(self.of_weight("weight", flip).bind("x", weight).bind("y", spread))?;
         Ok(spread)
     }
 
     /// Record the result.
-    pub(super) fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
-        let conv2d::Sizes { n, h, w, ci, co, conv, .. } = self.sizes;
-        let tiles = Tiles::over(self.sizes.result(), n, self.outputs);
-        let v = self.matrices(tape, "spread.x", tiles.count(), ci)?;
-        tape.launch(tiles.launch("input", [h, w], ci, -(conv.pad as i32)).bind("x", x).bind("y", v))?;
-        let u = self.spread_weight(tape, weight, false)?;
+    pub(super) fn forward(self, tape: &mut Tape, tile: Tile, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
+        let conv2d::Sizes { ci, co, conv, .. } = self.sizes;
+        let tiles = self.tiles_over(self.sizes.result());
+        let v = self.input(tape, tiles, x, ci, -(conv.pad as i32))?;
+        let u = self.weight(tape, weight, false)?;
         let m = self.matrices(tape, "spread.y", tiles.count(), co)?;
-        let product = Product { batch: self.places(), rows: tiles.count(), depth: padded(ci), cols: padded(co) };
-        product.nn_by(tape, self.tile, Operands { x: v, w: u, y: m, accumulate: false }, None)?;
+        let (_, product) = self.product(Direction::Forward);
+        product.nn_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false }, None)?;
         tape.launch(tiles.launch("output", self.sizes.result(), co, 0).bind("x", m).bind("y", y))
     }
 
-    /// Record the gradient of the input: the convolution of `dy` with the turned weight.
-    pub(super) fn grad_input(self, tape: &mut Tape, weight: Tensor, dy: Tensor, dx: Gradient) -> Result<()> {
-        let conv2d::Sizes { n, h, w, ci, co, conv, .. } = self.sizes;
-        let tiles = Tiles::over([h, w], n, self.outputs);
-        let v = self.matrices(tape, "spread.dy", tiles.count(), co)?;
-        let launch = tiles.launch("input", self.sizes.result(), co, conv.pad as i32 - 2);
-        tape.launch(launch.bind("x", dy).bind("y", v))?;
-        let u = self.spread_weight(tape, weight, true)?;
+    /// Record the gradient of the input: the convolution of `dy` with the weight turned round.
+    pub(super) fn grad_input(self, tape: &mut Tape, tile: Tile, weight: Tensor, dy: Tensor, dx: Gradient) -> Result<()> {
+        let conv2d::Sizes { h, w, ci, co, conv, .. } = self.sizes;
+        let tiles = self.tiles_over([h, w]);
+        let v = self.input(tape, tiles, dy, co, conv.pad as i32 - 2)?;
+        let u = self.weight(tape, weight, true)?;
         let m = self.matrices(tape, "spread.dx", tiles.count(), ci)?;
-        let product = Product { batch: self.places(), rows: tiles.count(), depth: padded(co), cols: padded(ci) };
-        product.nt_by(tape, self.tile, Operands { x: v, w: u, y: m, accumulate: false })?;
+        let (_, product) = self.product(Direction::Input);
+        product.nt_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false })?;
         let launch = tiles.launch("output", [h, w], ci, 0).on("ACCUMULATE", dx.accumulate);
         tape.launch(launch.bind("x", m).bind("y", dx.tensor))
     }
 
     /// Record the gradient of the weight.
-    pub(super) fn grad_weight(self, tape: &mut Tape, x: Tensor, dy: Tensor, dw: Gradient) -> Result<()> {
-        let conv2d::Sizes { n, h, w, ci, co, conv, .. } = self.sizes;
-        let tiles = Tiles::over(self.sizes.result(), n, self.outputs);
-        let v = self.matrices(tape, "spread.x", tiles.count(), ci)?;
-        tape.launch(tiles.launch("input", [h, w], ci, -(conv.pad as i32)).bind("x", x).bind("y", v))?;
+    pub(super) fn grad_weight(self, tape: &mut Tape, tile: Tile, x: Tensor, dy: Tensor, dw: Gradient) -> Result<()> {
+        let conv2d::Sizes { ci, co, conv, .. } = self.sizes;
+        let tiles = self.tiles_over(self.sizes.result());
+        let v = self.input(tape, tiles, x, ci, -(conv.pad as i32))?;
         let dm = self.matrices(tape, "spread.dy", tiles.count(), co)?;
         tape.launch(tiles.launch("grad_output", self.sizes.result(), co, 0).bind("x", dy).bind("y", dm))?;
         let du = self.matrices(tape, "spread.dw", padded(ci), co)?;
-        let product = Product { batch: self.places(), rows: padded(ci), depth: tiles.count(), cols: padded(co) };
-        product.tn_by(tape, self.tile, Operands { x: v, w: dm, y: du, accumulate: false })?;
-        let launch = self.weight("grad_weight", false).on("ACCUMULATE", dw.accumulate);
+        let (_, product) = self.product(Direction::Weight);
+        product.tn_by(tape, tile, Operands { x: v, w: dm, y: du, accumulate: false })?;
+        let launch = self.of_weight("grad_weight", false).on("ACCUMULATE", dw.accumulate);
         tape.launch(launch.bind("x", du).bind("y", dw.tensor))
     }
 }
