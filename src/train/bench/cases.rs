@@ -2,8 +2,9 @@
 
 use super::BANK;
 use crate::error::{Error, Result};
+use crate::gpu::Gpu;
 use crate::nn::{ResNet, ResNetConfig, Stem};
-use crate::ops::Conv;
+use crate::ops::{Algorithm, Conv, ConvSizes, Direction, Form, GemmSizes, Problem};
 
 /// What [`cases`] lists.
 #[derive(Clone, Debug)]
@@ -40,42 +41,17 @@ pub struct Case {
     pub name: &'static str,
     /// What it is measured on, as `b4 64->64 32x32 k3 s1`; height and width are those of the input.
     pub shape: String,
+    /// How its [`problem`](Self::problem) is to be computed; `None`: as the device's choices or else the static table say.
+    pub algorithm: Option<Algorithm>,
     pub(super) kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Forward,
-    Input,
-    Weight,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Convolution {
-    pub(super) batch: usize,
-    pub(super) input: usize,
-    pub(super) output: usize,
-    pub(super) side: usize,
-    pub(super) kernel: usize,
-    pub(super) conv: Conv,
-    /// Side of the result.
-    out: usize,
-}
-
-impl Convolution {
-    pub(super) fn flops(self) -> f64 {
-        2.0 * (self.batch * self.out * self.out * self.output * self.kernel * self.kernel) as f64
-            * (self.input / self.conv.groups) as f64
-    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     PeakMultiply,
     PeakCopy,
-    Conv(Direction, Convolution),
-    Linear([usize; 3]),
-    Scores([usize; 3]),
+    Conv(Direction, ConvSizes),
+    Gemm(Form, GemmSizes),
     BatchNorm([usize; 3], bool),
     Nce(usize),
     Softmax(usize),
@@ -85,18 +61,19 @@ pub(super) enum Kind {
 }
 
 /// Every convolution of `net` on a batch of images of `side`.
-fn convolutions(net: &ResNet, batch: usize, side: usize) -> Vec<Convolution> {
+fn convolutions(net: &ResNet, batch: usize, side: usize) -> Vec<ConvSizes> {
     let all = net.convolutions(side).into_iter();
     all.map(|(c, side)| {
         let conv = Conv { stride: c.stride, pad: c.pad, groups: c.groups };
-        Convolution { batch, input: c.input, output: c.output, side, kernel: c.kernel, conv, out: c.side(side) }
+        ConvSizes { n: batch, h: side, w: side, ci: c.input / c.groups, co: c.output, kh: c.kernel, kw: c.kernel, conv }
     })
     .collect()
 }
 
 /// Floating-point operations that count for a training step of `net`: three times its forward convolutions.
 pub fn step_flops(net: &ResNet, batch: usize, side: usize) -> f64 {
-    3.0 * convolutions(net, batch, side).into_iter().map(Convolution::flops).sum::<f64>()
+    let forward = convolutions(net, batch, side).into_iter().map(|sizes| Problem::Conv(Direction::Forward, sizes));
+    3.0 * forward.map(|problem| problem.work().flops).sum::<f64>()
 }
 
 /// Everything that can be measured with these options, the adapter's own rates first.
@@ -110,13 +87,13 @@ pub fn cases(options: &Options) -> Result<Vec<Case>> {
     }
     let net = options.net()?;
     let mut all = vec![
-        case("peak.fma", "independent multiply-adds".into(), Kind::PeakMultiply),
-        case("peak.copy", "64 MiB read, 64 MiB written".into(), Kind::PeakCopy),
+        case("peak.fma", "independent multiply-adds", Kind::PeakMultiply),
+        case("peak.copy", "64 MiB read, 64 MiB written", Kind::PeakCopy),
     ];
-    let mut shapes: Vec<Convolution> = Vec::new();
-    for shape in convolutions(&net, batch, size) {
-        if !shapes.contains(&shape) {
-            shapes.push(shape);
+    let mut shapes: Vec<ConvSizes> = Vec::new();
+    for sizes in convolutions(&net, batch, size) {
+        if !shapes.contains(&sizes) {
+            shapes.push(sizes);
         }
     }
     for (name, direction) in [
@@ -124,21 +101,18 @@ pub fn cases(options: &Options) -> Result<Vec<Case>> {
         ("conv2d.grad_input", Direction::Input),
         ("conv2d.grad_weight", Direction::Weight),
     ] {
-        for &c in &shapes {
-            let mut shape = format!("b{batch} {}->{} {}x{} k{} s{}", c.input, c.output, c.side, c.side, c.kernel, c.conv.stride);
-            if c.conv.groups > 1 {
-                shape += &format!(" g{}", c.conv.groups);
-            }
-            all.push(case(name, shape, Kind::Conv(direction, c)));
-        }
+        all.extend(shapes.iter().map(|&sizes| case(name, sizes, Kind::Conv(direction, sizes))));
     }
     let (n, dim, m) = BANK;
-    all.push(case("gemm", "512x512x512".into(), Kind::Linear([512, 512, 512])));
-    all.push(case("gemm", format!("128x{dim}x{n}"), Kind::Scores([128, dim, n])));
+    let square = GemmSizes { batch: 1, rows: 512, depth: 512, cols: 512 };
+    let scores = GemmSizes { batch: 1, rows: 128, depth: dim, cols: n };
+    all.push(case("gemm", square, Kind::Gemm(Form::Nn, square)));
+    all.push(case("gemm", scores, Kind::Gemm(Form::Nt, scores)));
     for (name, backward) in [("batch_norm.forward", false), ("batch_norm.backward", true)] {
-        for c in shapes.first().into_iter().chain(shapes.last()) {
-            let shape = format!("b{batch} {} {}x{}", c.output, c.out, c.out);
-            all.push(case(name, shape, Kind::BatchNorm([batch, c.output, c.out], backward)));
+        for sizes in shapes.first().into_iter().chain(shapes.last()) {
+            let (channels, [side, _]) = (sizes.co, sizes.result());
+            let shape = format!("b{batch} {channels} {side}x{side}");
+            all.push(case(name, shape, Kind::BatchNorm([batch, channels, side], backward)));
         }
     }
     all.push(case("nce", format!("b{batch} m{m} n{n} d{dim}"), Kind::Nce(batch)));
@@ -154,11 +128,27 @@ pub fn cases(options: &Options) -> Result<Vec<Case>> {
     Ok(all)
 }
 
-fn case(name: &'static str, shape: String, kind: Kind) -> Case {
-    Case { name, shape, kind }
+pub(super) fn case(name: &'static str, shape: impl ToString, kind: Kind) -> Case {
+    Case { name, shape: shape.to_string(), algorithm: None, kind }
 }
 
 impl Case {
+    /// What it solves, where several algorithms can.
+    pub fn problem(&self) -> Option<Problem> {
+        match self.kind {
+            Kind::Conv(direction, sizes) => Some(Problem::of(direction, sizes)),
+            Kind::Gemm(form, sizes) => Some(Problem::Gemm(form, sizes)),
+            _ => None,
+        }
+    }
+
+    /// It by every algorithm that `gpu` has for it; as it is where there is nothing to choose.
+    pub fn variants(&self, gpu: &Gpu) -> Vec<Self> {
+        let Some(problem) = self.problem() else { return vec![self.clone()] };
+        let candidates = problem.candidates(gpu).into_iter();
+        candidates.map(|algorithm| Self { algorithm: Some(algorithm), ..self.clone() }).collect()
+    }
+
     /// Whether memory bounds it, so that it is held against the copy rate.
     pub(super) fn bandwidth_bound(&self) -> bool {
         use Kind::{Augment, BatchNorm, Nce, PeakCopy, Sgd};
@@ -170,6 +160,10 @@ impl Case {
 mod tests {
     use super::*;
 
+    fn forward(options: &Options) -> Vec<String> {
+        cases(options).unwrap().into_iter().filter(|c| c.name == "conv2d.forward").map(|c| c.shape).collect()
+    }
+
     #[test]
     fn a_step_of_resnet18_counts_13_gflop() {
         let net = Options::default().net().unwrap();
@@ -178,12 +172,41 @@ mod tests {
 
     #[test]
     fn every_distinct_convolution_of_resnet18_is_a_case() {
-        let all = cases(&Options::default()).unwrap();
-        let forward: Vec<_> = all.iter().filter(|c| c.name == "conv2d.forward").map(|c| c.shape.as_str()).collect();
+        let forward = forward(&Options::default());
         assert_eq!(forward.len(), 11);
         assert_eq!(forward[..3], ["b4 3->64 32x32 k3 s1", "b4 64->64 32x32 k3 s1", "b4 64->128 32x32 k3 s2"]);
-        assert!(forward.contains(&"b4 64->128 32x32 k1 s2") && forward.contains(&"b4 512->512 4x4 k3 s1"));
-        assert_eq!(all[0].name, "peak.fma");
+        assert!(forward.iter().any(|s| s == "b4 64->128 32x32 k1 s2") && forward.iter().any(|s| s == "b4 512->512 4x4 k3 s1"));
+        assert_eq!(cases(&Options::default()).unwrap()[0].name, "peak.fma");
+    }
+
+    /// The list of He et al. 2016, table 1, with the stride in the 3×3 convolution as torchvision has it.
+    #[test]
+    fn every_distinct_convolution_of_resnet50_is_a_case() {
+        let mut expected = vec!["b2 3->64 224x224 k7 s2".to_owned()];
+        let (mut side, mut input) = (56, 64);
+        for (stage, width) in [64, 128, 256, 512].into_iter().enumerate() {
+            let (stride, output) = (if stage == 0 { 1 } else { 2 }, 4 * width);
+            let out = side / stride;
+            expected.push(format!("b2 {input}->{width} {side}x{side} k1 s1"));
+            expected.push(format!("b2 {width}->{width} {side}x{side} k3 s{stride}"));
+            expected.push(format!("b2 {width}->{output} {out}x{out} k1 s1"));
+            expected.push(format!("b2 {input}->{output} {side}x{side} k1 s{stride}"));
+            expected.push(format!("b2 {output}->{width} {out}x{out} k1 s1"));
+            expected.push(format!("b2 {width}->{width} {out}x{out} k3 s1"));
+            (side, input) = (out, output);
+        }
+        expected.sort();
+        expected.dedup();
+        let mut found = forward(&Options { batch: 2, arch: "resnet50".into(), size: 224, ..Options::default() });
+        found.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_problem_of_a_convolution_has_its_name_and_shape() {
+        for case in cases(&Options::default()).unwrap().iter().filter(|c| c.name.starts_with("conv2d")) {
+            assert_eq!(case.problem().unwrap().to_string(), format!("{} {}", case.name, case.shape));
+        }
     }
 
     #[test]

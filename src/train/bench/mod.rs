@@ -20,21 +20,63 @@
 //! ```
 
 mod cases;
+mod compare;
 mod measure;
+mod plot;
 mod prepare;
 mod profile;
 mod recording;
+mod roofline;
 mod trainer;
 
 pub use cases::{Case, Options, cases, step_flops};
-pub use measure::{Bench, Measurement, run};
+pub use compare::{Change, Comparison, compare, read};
+pub use measure::{Bench, Measurement, mark_fastest, run};
+pub use plot::plot;
 pub use prepare::Prepared;
 pub use profile::{Share, profile};
+pub use roofline::Roofline;
 
 /// Rows of the bank, the length of a row, and the negatives a sample.
 const BANK: (usize, usize, usize) = (50_000, 128, 4096);
 
+/// The value in the middle; of an even number of values, the mean of the two in the middle.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let [low, high] = [values.len().saturating_sub(1) / 2, values.len() / 2].map(|i| values.get(i).copied());
+    low.zip(high).map_or(f64::NAN, |(low, high)| (low + high) / 2.0)
+}
+
+#[cfg(test)]
+mod testing {
+    use super::Measurement;
+
+    /// A measurement of a made-up adapter, in one round without any spread.
+    pub(super) fn row(case: &str, shape: &str, fraction_of_peak: f64) -> Measurement {
+        Measurement {
+            case: case.into(),
+            shape: shape.into(),
+            algorithm: None,
+            preferred: None,
+            fastest: None,
+            median_ms: 1.0,
+            spread: 0.0,
+            gflops: None,
+            gbps: None,
+            fraction_of_peak,
+            fraction_spread: Some(0.0),
+            flop_per_byte: None,
+            attainable_gflops: None,
+            fraction_of_attainable: None,
+            peak_gflops: None,
+            peak_gbps: None,
+            variant: "made up".into(),
+            adapter: "made up".into(),
+            driver: None,
+            rounds: Some(1),
+            dispatches: None,
+            peak_bytes: None,
+            images_per_second: None,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::BANK;
 use super::cases::{Case, Kind, Options, step_flops};
 use super::recording::{Fill, Recording};
 use super::trainer::{SGD, Trainer, pixels};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Work};
 use crate::ops::{self, Augmentation};
 use crate::shape::Layout;
@@ -20,6 +20,7 @@ pub struct Prepared {
     pub(super) run: Run,
     pub(super) work: Work,
     pub(super) variant: String,
+    pub(super) algorithm: Option<String>,
     /// Kept alive for the program.
     _store: Option<Store>,
 }
@@ -33,24 +34,21 @@ impl Prepared {
     /// Record and compile `case` and fill its inputs with random numbers; `None` for the adapter's own rates.
     ///
     /// # Errors
-    /// [`Error::Limit`] and [`Error::OutOfMemory`] where the device cannot hold it; [`Error::DeviceLost`].
+    /// [`Error::Limit`] and [`Error::OutOfMemory`] where the device cannot hold it; [`Error::Value`] for an algorithm that
+    /// does not solve it; [`Error::DeviceLost`].
     pub fn new(gpu: &Gpu, case: &Case) -> Result<Option<Self>> {
-        let mut builder = Recording::new(gpu);
+        let problem = case.problem();
+        let mut choices = gpu.choices().clone();
+        if let (Some(problem), Some(algorithm)) = (problem, case.algorithm) {
+            choices.set(problem.to_string(), algorithm.to_string());
+        }
+        let mut builder = Recording::new(&gpu.with_choices(choices));
         let mut store = None;
         match &case.kind {
             Kind::PeakMultiply | Kind::PeakCopy => return Ok(None),
             Kind::Train(options) => return Ok(Some(Self::training(gpu, options)?)),
-            Kind::Conv(direction, c) => builder.conv(*direction, *c)?,
-            &Kind::Linear([m, k, n]) => {
-                let x = builder.floats("x", &[m, k], Layout::Rows)?;
-                let w = builder.floats("w", &[n, k], Layout::Weight)?;
-                ops::linear(&mut builder.tape, x, w, None)?;
-            }
-            &Kind::Scores([m, k, n]) => {
-                let x = builder.floats("f", &[m, k], Layout::Rows)?;
-                let bank = builder.floats("bank", &[n, k], Layout::Rows)?;
-                ops::scores(&mut builder.tape, x, bank)?;
-            }
+            &Kind::Conv(direction, sizes) => builder.conv(direction, sizes)?,
+            &Kind::Gemm(form, sizes) => builder.gemm(form, sizes)?,
             &Kind::BatchNorm([n, c, side], backward) => {
                 let x = builder.floats("x", &[n, c, side, side], Layout::Rows)?;
                 let gamma = builder.floats("gamma", &[c], Layout::Rows)?;
@@ -98,23 +96,25 @@ impl Prepared {
         let segment = program.segments().iter().find(|s| s.name == wanted).map(|s| s.range.clone());
         let range = segment.unwrap_or(0..program.dispatches().len());
         let dispatches = &program.dispatches()[range.clone()];
-        let mut work =
-            dispatches.iter().fold(Work::default(), |a, d| Work { flops: a.flops + d.work.flops, bytes: a.bytes + d.work.bytes });
-        match case.kind {
-            Kind::Conv(_, c) => work.flops = c.flops(),
-            Kind::BatchNorm(..) | Kind::Sgd(_) | Kind::Augment(..) | Kind::Nce(_) => work.flops = 0.0,
-            _ => {}
-        }
+        let all = dispatches.iter().map(|d| d.work);
+        let all = all.fold(Work::default(), |a, b| Work { flops: a.flops + b.flops, bytes: a.bytes + b.bytes });
+        // A problem costs the same by every algorithm, so that their rates can be compared.
+        let work = problem.map_or(all, |problem| problem.work());
         let variants: Vec<String> = dispatches.iter().map(|d| d.kernel.variant.to_string()).collect();
         let variant = variants.join(", ");
-        Ok(Some(Self { run: Run::Dispatches(Box::new(program), range), work, variant, _store: store }))
+        let algorithm = problem.and_then(|problem| program.choices().get(&problem.to_string()).map(str::to_owned));
+        if let Some(asked) = case.algorithm.map(|a| a.to_string()).filter(|asked| algorithm.as_ref() != Some(asked)) {
+            return Err(Error::value("bench", "algorithm", format!("one that solves {} {}", case.name, case.shape), asked));
+        }
+        Ok(Some(Self { run: Run::Dispatches(Box::new(program), range), work, variant, algorithm, _store: store }))
     }
 
     fn training(gpu: &Gpu, options: &Options) -> Result<Self> {
-        let (trainer, store) = Trainer::new(gpu, options)?;
+        let (mut trainer, store) = Trainer::new(gpu, options)?;
         let flops = step_flops(&options.net()?, options.batch, options.size);
+        let work = Work { flops, ..trainer.step.program().work() };
         let variant = "train: forward, backward, update, z, bank".into();
-        Ok(Self { run: Run::Train(Box::new(trainer)), work: Work { flops, bytes: 0.0 }, variant, _store: Some(store) })
+        Ok(Self { run: Run::Train(Box::new(trainer)), work, variant, algorithm: None, _store: Some(store) })
     }
 
     /// Run a few times, so that drivers compile, and say how many runs make a sample.

@@ -1,10 +1,9 @@
 //! Tapes of one op, with random numbers for inputs.
 
 use super::BANK;
-use super::cases::{Convolution, Direction};
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::ops;
+use crate::ops::{self, ConvSizes, Direction, Form, GemmSizes};
 use crate::rng::{Sequence, Stream};
 use crate::shape::Layout;
 use crate::tape::{Program, Tape, Tensor};
@@ -56,16 +55,35 @@ impl Recording {
         self.tape.backward_from(y, upstream)
     }
 
-    pub(super) fn conv(&mut self, direction: Direction, c: Convolution) -> Result<()> {
-        let x = self.floats("x", &[c.batch, c.input, c.side, c.side], Layout::Rows)?;
-        let weight = self.floats("w", &[c.output, c.input / c.conv.groups, c.kernel, c.kernel], Layout::Weight)?;
+    pub(super) fn conv(&mut self, direction: Direction, sizes: ConvSizes) -> Result<()> {
+        let ConvSizes { n, h, w, ci, co, kh, kw, conv } = sizes;
+        let x = self.floats("x", &[n, ci * conv.groups, h, w], Layout::Rows)?;
+        let weight = self.floats("w", &[co, ci, kh, kw], Layout::Weight)?;
         match direction {
             Direction::Forward => {}
             Direction::Input => self.tape.track(x)?,
             Direction::Weight => self.tape.track(weight)?,
         }
-        let y = ops::conv2d(&mut self.tape, x, weight, c.conv)?;
+        let y = ops::conv2d(&mut self.tape, x, weight, conv)?;
         if direction == Direction::Forward { Ok(()) } else { self.backward(y) }
+    }
+
+    /// A linear layer in the form nn, the gradient of its weight in the form tn, and the scores against a bank in the form nt.
+    pub(super) fn gemm(&mut self, form: Form, sizes: GemmSizes) -> Result<()> {
+        let GemmSizes { rows, depth, cols, .. } = sizes;
+        if form == Form::Nt {
+            let f = self.floats("f", &[rows, depth], Layout::Rows)?;
+            let bank = self.floats("bank", &[cols, depth], Layout::Rows)?;
+            return ops::scores(&mut self.tape, f, bank).map(|_| ());
+        }
+        let (m, k) = if form == Form::Nn { (rows, depth) } else { (depth, rows) };
+        let x = self.floats("x", &[m, k], Layout::Rows)?;
+        let w = self.floats("w", &[cols, k], Layout::Weight)?;
+        if form == Form::Tn {
+            self.tape.track(w)?;
+        }
+        let y = ops::linear(&mut self.tape, x, w, None)?;
+        if form == Form::Tn { self.backward(y) } else { Ok(()) }
     }
 
     pub(super) fn compile(self) -> Result<Program> {
