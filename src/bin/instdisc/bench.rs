@@ -31,9 +31,10 @@ pub(crate) struct Args {
     /// A network at its usual size instead of --arch and --size: ResNet-18 for CIFAR, ResNet-50 for ImageNet, or both.
     #[arg(long, value_enum, conflicts_with_all = ["arch", "size"])]
     set: Option<Set>,
-    /// Every algorithm that solves a product or convolution, a row each.
-    #[arg(long)]
-    variants: bool,
+    /// Every algorithm that solves a product or convolution, a row each; with a text, those whose name holds it, beside the
+    /// preferred one.
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "")]
+    variants: Option<String>,
     /// Rounds over all cases; with more than one, medians of the rounds are shown, and how far these lie apart.
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: usize,
@@ -79,16 +80,26 @@ impl Args {
         }
     }
 
-    /// Everything to measure, each case once, with its algorithms side by side where they are wanted.
-    fn groups(&self, gpu: &Gpu) -> Result<Vec<Group>> {
+    /// Everything to measure, each case once.
+    fn cases(&self) -> Result<Vec<Case>> {
         let mut all: Vec<Case> = Vec::new();
         for options in self.options() {
-            let known = |case: &Case| all.iter().any(|other| (other.name, &other.shape) == (case.name, &case.shape));
-            let new: Vec<Case> = cases(&options)?.into_iter().filter(|case| !known(case)).collect();
-            all.extend(new);
+            for case in cases(&options)? {
+                if !all.iter().any(|other| (other.name, &other.shape) == (case.name, &case.shape)) {
+                    all.push(case);
+                }
+            }
         }
-        let group = |case: Case| if self.variants { case.variants(gpu) } else { vec![case] };
-        Ok(all.into_iter().map(|case| Group(group(case).into_iter().map(|case| (case, Vec::new())).collect())).collect())
+        Ok(all)
+    }
+
+    /// It by the algorithms that are asked for.
+    fn group(&self, gpu: &Gpu, case: Case) -> Group {
+        let Some(text) = &self.variants else { return Group(vec![(case, Vec::new())]) };
+        let preferred = case.problem().map(|problem| problem.preferred(gpu));
+        let mut all = case.variants(gpu);
+        all.retain(|case| case.algorithm == preferred || case.algorithm.is_none_or(|a| a.to_string().contains(text.as_str())));
+        Group(all.into_iter().map(|case| (case, Vec::new())).collect())
     }
 }
 
@@ -140,7 +151,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let rows = measure(&gpu, &args)?;
     if args.roofline && !args.json {
-        table::roofline(&rows, args.variants);
+        table::roofline(&rows, args.variants.is_some());
     }
     if let Some(path) = &args.plot {
         checkpoint::write(path, bench::plot(&rows, &date::today())?.as_bytes())?;
@@ -154,7 +165,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 /// Measure everything asked for and print it, group by group in the last round.
 fn measure(gpu: &Gpu, args: &Args) -> Result<Vec<Measurement>> {
-    let mut groups = args.groups(gpu)?;
+    let mut groups: Vec<Group> = args.cases()?.into_iter().map(|case| args.group(gpu, case)).collect();
     let table = Table::of(groups.iter().flat_map(|group| group.0.iter().map(|(case, _)| case)));
     if !args.json {
         table.head();
@@ -168,7 +179,7 @@ fn measure(gpu: &Gpu, args: &Args) -> Result<Vec<Measurement>> {
         for group in &mut groups {
             group.measure(&bench)?;
             if round == args.repeat {
-                let rows = group.rows(args.variants);
+                let rows = group.rows(args.variants.is_some());
                 rows.iter().for_each(|row| if args.json { println!("{}", row.json()) } else { table.row(row) });
                 all.extend(rows);
             }
@@ -200,7 +211,7 @@ fn compare(mut then: Vec<Measurement>, now: &[Measurement], args: &Args) {
     if args.json {
         found.iter().for_each(|comparison| println!("{}", comparison.json()));
     } else {
-        table::comparison(&found, args.variants);
+        table::comparison(&found, args.variants.is_some());
     }
 }
 
@@ -218,4 +229,42 @@ fn print_profile(gpu: &Gpu, options: &Options, json: bool) -> Result<()> {
     }
     println!("{:wide$} {:>5} {:>10.3}", "all", "", shares.iter().map(|s| s.ms).sum::<f64>());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &[&str]) -> Args {
+        Line::try_parse_from([&["bench"], line].concat()).unwrap().args
+    }
+
+    #[test]
+    fn both_sets_hold_every_case_of_each_once() {
+        let of = |line: &[&str]| {
+            let cases = parse(line).cases().unwrap().into_iter();
+            cases.map(|case| format!("{} {}", case.name, case.shape)).collect::<Vec<_>>()
+        };
+        let (cifar, imagenet, both) = (of(&[]), of(&["--arch", "resnet50", "--size", "224"]), of(&["--set", "both"]));
+        assert_eq!((of(&["--set", "cifar"]), of(&["--set", "imagenet"])), (cifar.clone(), imagenet.clone()));
+        assert!(cifar.iter().chain(&imagenet).all(|name| both.iter().filter(|other| *other == name).count() == 1));
+        assert!(both.len() < cifar.len() + imagenet.len(), "the rates and the losses are the same");
+        for part in ["conv2d.grad_input b4 3->64 224x224 k7 s2", "conv2d.forward b4 2048->512 7x7 k1 s1", "sgd resnet18 w64"] {
+            assert!(both.iter().any(|name| name == part), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_its_own_network_and_size() {
+        assert!(Line::try_parse_from(["bench", "--set", "both", "--size", "64"]).is_err());
+        assert!(Line::try_parse_from(["bench", "--profile", "--compare", "x"]).is_err());
+        assert_eq!(parse(&["--variants"]).variants.as_deref(), Some(""));
+    }
 }

@@ -13,12 +13,10 @@ const FAMILIES: [(&str, &str, &str, &str); 6] = [
     ("", "other kernels", "#777777", "M0 4.8L4.6 -3.4L-4.6 -3.4Z"),
 ];
 
-/// The frame of the diagram, in pixels, and where the legend begins.
+/// Where the frame of the diagram begins, in pixels, its least height, and the height of a line of the legend beside it.
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 660.0;
 const TOP: f64 = 66.0;
-const BOTTOM: f64 = 556.0;
-const LEGEND: f64 = 690.0;
+const HIGH: f64 = 490.0;
 const LINE: f64 = 14.0;
 
 /// A logarithmic axis from `low` to `high`, drawn from pixel `start` to pixel `end`.
@@ -58,10 +56,10 @@ impl Area {
     }
 }
 
-/// A measurement's place.
+/// A measurement's place: operations a byte, 10⁹ operations a second.
 struct Point {
-    x: f64,
-    y: f64,
+    flop_per_byte: f64,
+    gflops: f64,
     family: usize,
     /// One of several algorithms, and not the fastest.
     faint: bool,
@@ -70,8 +68,38 @@ struct Point {
 /// Measurements of one shape, which share a number.
 struct Group {
     name: String,
-    flop_per_byte: f64,
     points: Vec<Point>,
+}
+
+/// The frame with its axes.
+struct Frame {
+    x: Axis,
+    y: Axis,
+}
+
+impl Frame {
+    /// Around `groups` and `roof`, as high as the legend takes.
+    fn around(groups: &[Group], roof: Roofline) -> Self {
+        let flops = roof.flops / 1e9;
+        let (mut low, mut high) = ([roof.ridge() / 4.0, flops / 8.0], [roof.ridge() * 4.0, flops]);
+        for point in groups.iter().flat_map(|group| &group.points) {
+            low = [low[0].min(point.flop_per_byte), low[1].min(point.gflops)];
+            high = [high[0].max(point.flop_per_byte), high[1].max(point.gflops)];
+        }
+        let tall = HIGH.max(LINE * (groups.len() + FAMILIES.len() + 2) as f64);
+        let x = Axis { low: low[0] / 1.5, high: high[0] * 1.8, start: LEFT, end: LEFT + 1.2 * tall };
+        Self { x, y: Axis { low: low[1] / 1.8, high: high[1] * 1.6, start: TOP + tall, end: TOP } }
+    }
+
+    /// Where `point` stands, with half the side of its mark.
+    fn area(&self, point: &Point) -> Area {
+        Area { x: self.x.at(point.flop_per_byte), y: self.y.at(point.gflops), wide: 4.6, high: 4.6 }
+    }
+
+    fn holds(&self, a: &Area) -> bool {
+        let (x, y) = (&self.x, &self.y);
+        a.x - a.wide > x.start && a.x + a.wide < x.end && a.y - a.high > y.end && a.y + a.high < y.start
+    }
 }
 
 /// A roofline diagram of `rows`, as of `date`: what each reached over the operations that it does for each byte, under what the
@@ -84,84 +112,80 @@ pub fn plot(rows: &[Measurement], date: &str) -> Result<String> {
     let Some((roof, first)) = roof.zip(rows.first()) else {
         return Err(Error::value("bench", "plot", "of at least one kernel", "none, or of the adapter's own rates alone"));
     };
-    let (x, y) = axes(rows, roof);
-    let groups = groups(rows, roof, &x, &y);
-    let height = (BOTTOM + 54.0).max(TOP + LINE * (groups.len() + FAMILIES.len() + 4) as f64);
+    let groups = groups(rows, roof);
+    let frame = Frame::around(&groups, roof);
+    let longest = groups.iter().map(|group| group.name.chars().count()).max().unwrap_or(0);
+    let width = (frame.x.end + 70.0 + 5.8 * longest.max(36) as f64).ceil();
+    let height = frame.y.start + 54.0;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1000\" height=\"{height}\" viewBox=\"0 0 1000 {height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"Helvetica, Arial, sans-serif\" font-size=\"11\" fill=\"#222\">\n\
-         <rect width=\"1000\" height=\"{height}\" fill=\"#fff\"/>\n"
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
     let title = format!("Roofline of {}", first.adapter);
     svg += &text(LEFT, 26.0, "font-size=\"17\" font-weight=\"bold\"", &title);
     let driver = first.driver.as_deref().unwrap_or("driver unknown");
     let below = format!("{driver}, {date}. A point stands at the share of the roof that was sampled beside it.");
     svg += &text(LEFT, 46.0, "fill=\"#555\"", &below);
-    svg += &frame(&x, &y);
-    svg += &ceilings(roof, &x, &y);
-    svg += &points(&groups);
-    svg += &legend(&groups);
+    svg += &frame.draw();
+    svg += &ceilings(roof, &frame);
+    // Where `ceilings` writes the rate of the multiply-adds.
+    let words = Area { x: frame.x.end - 85.0, y: frame.y.at(roof.flops / 1e9) - 11.0, wide: 85.0, high: 7.0 };
+    svg += &points(&groups, &frame, words);
+    svg += &legend(&groups, frame.x.end + 30.0);
     Ok(svg + "</svg>\n")
 }
 
-/// Operations a byte and operations a second of the rows that have a place.
-fn places(rows: &[Measurement], roof: Roofline) -> impl Iterator<Item = (&Measurement, f64, f64)> {
-    rows.iter().filter_map(move |row| {
-        let intensity = row.flop_per_byte.filter(|i| *i > 0.0)?;
-        Some((row, intensity, row.fraction_of_attainable? * roof.attainable(intensity)))
-    })
-}
-
-fn axes(rows: &[Measurement], roof: Roofline) -> (Axis, Axis) {
-    let (mut low, mut high) = ([roof.ridge() / 4.0, roof.flops / 8.0], [roof.ridge() * 4.0, roof.flops]);
-    for (_, intensity, rate) in places(rows, roof) {
-        low = [low[0].min(intensity), low[1].min(rate)];
-        high = [high[0].max(intensity), high[1].max(rate)];
-    }
-    let x = Axis { low: low[0] / 1.5, high: high[0] * 1.8, start: LEFT, end: RIGHT };
-    (x, Axis { low: low[1] / 1.8 / 1e9, high: high[1] * 1.6 / 1e9, start: BOTTOM, end: TOP })
-}
-
 /// The rows by shape, in order of operations a byte.
-fn groups(rows: &[Measurement], roof: Roofline, x: &Axis, y: &Axis) -> Vec<Group> {
+fn groups(rows: &[Measurement], roof: Roofline) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for (row, flop_per_byte, rate) in places(rows, roof) {
+    for row in rows {
+        let (Some(flop_per_byte), Some(share)) = (row.flop_per_byte.filter(|i| *i > 0.0), row.fraction_of_attainable) else {
+            continue;
+        };
         let kind = row.case.split('.').next().unwrap_or_default();
         let shape = row.shape.replace("->", "→");
         let name = if kind == "conv2d" { shape } else { format!("{kind} {shape}") };
         let family = FAMILIES.iter().position(|(name, ..)| row.case.starts_with(name)).unwrap_or(FAMILIES.len() - 1);
-        let point = Point { x: x.at(flop_per_byte), y: y.at(rate / 1e9), family, faint: row.fastest == Some(false) };
+        let gflops = share * roof.attainable(flop_per_byte) / 1e9;
+        let point = Point { flop_per_byte, gflops, family, faint: row.fastest == Some(false) };
         match groups.iter_mut().find(|group| group.name == name) {
             Some(group) => group.points.push(point),
-            None => groups.push(Group { name, flop_per_byte, points: vec![point] }),
+            None => groups.push(Group { name, points: vec![point] }),
         }
     }
-    groups.sort_by(|a, b| a.flop_per_byte.total_cmp(&b.flop_per_byte));
+    let place = |group: &Group| group.points.first().map_or(0.0, |point| point.flop_per_byte);
+    groups.sort_by(|a, b| place(a).total_cmp(&place(b)));
     groups
 }
 
-fn frame(x: &Axis, y: &Axis) -> String {
-    let mut svg = String::new();
-    for tick in x.ticks() {
-        let at = x.at(tick);
-        svg += &line([at, TOP], [at, BOTTOM], "stroke=\"#ececec\"");
-        svg += &text(at, BOTTOM + 16.0, "text-anchor=\"middle\"", &short(tick));
+impl Frame {
+    fn draw(&self) -> String {
+        let Self { x, y } = self;
+        let (left, right, top, bottom) = (x.start, x.end, y.end, y.start);
+        let mut svg = String::new();
+        for tick in x.ticks() {
+            let at = x.at(tick);
+            svg += &line([at, top], [at, bottom], "stroke=\"#ececec\"");
+            svg += &text(at, bottom + 16.0, "text-anchor=\"middle\"", &short(tick));
+        }
+        for tick in y.ticks() {
+            let at = y.at(tick);
+            svg += &line([left, at], [right, at], "stroke=\"#ececec\"");
+            svg += &text(left - 7.0, at + 4.0, "text-anchor=\"end\"", &short(tick));
+        }
+        let (wide, high) = (right - left, bottom - top);
+        svg += &format!("<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{high}\" fill=\"none\" stroke=\"#888\"/>\n");
+        let middle = "text-anchor=\"middle\" font-size=\"12\"";
+        svg += &text((left + right) / 2.0, bottom + 38.0, middle, "arithmetic intensity (FLOP/byte)");
+        let upright = format!("{middle} transform=\"rotate(-90 20 {})\"", (top + bottom) / 2.0);
+        svg + &text(20.0, (top + bottom) / 2.0, &upright, "performance (GFLOP/s)")
     }
-    for tick in y.ticks() {
-        let at = y.at(tick);
-        svg += &line([LEFT, at], [RIGHT, at], "stroke=\"#ececec\"");
-        svg += &text(LEFT - 7.0, at + 4.0, "text-anchor=\"end\"", &short(tick));
-    }
-    let (wide, high) = (RIGHT - LEFT, BOTTOM - TOP);
-    svg += &format!("<rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{wide}\" height=\"{high}\" fill=\"none\" stroke=\"#888\"/>\n");
-    let middle = "text-anchor=\"middle\" font-size=\"12\"";
-    svg += &text((LEFT + RIGHT) / 2.0, BOTTOM + 38.0, middle, "arithmetic intensity (FLOP/byte)");
-    let upright = format!("{middle} transform=\"rotate(-90 20 {})\"", (TOP + BOTTOM) / 2.0);
-    svg + &text(20.0, (TOP + BOTTOM) / 2.0, &upright, "performance (GFLOP/s)")
 }
 
 /// The roof, and half, a quarter and a tenth of it.
-fn ceilings(roof: Roofline, x: &Axis, y: &Axis) -> String {
+fn ceilings(roof: Roofline, frame: &Frame) -> String {
+    let Frame { x, y } = frame;
     let mut svg = String::new();
     let ridge = x.at(roof.ridge());
     for (share, style) in [
@@ -178,14 +202,14 @@ fn ceilings(roof: Roofline, x: &Axis, y: &Axis) -> String {
         let enters = x.low.max(y.low * 1e9 / (share * roof.bytes_per_second));
         let start = [x.at(enters), y.at(share * roof.attainable(enters) / 1e9)];
         svg += &line(start, [ridge, y.at(flat)], style);
-        svg += &line([ridge, y.at(flat)], [RIGHT, y.at(flat)], style);
+        svg += &line([ridge, y.at(flat)], [x.end, y.at(flat)], style);
         if share < 1.0 {
             let percent = format!("{:.0} %", share * 100.0);
-            svg += &text(RIGHT - 4.0, y.at(flat) - 4.0, "text-anchor=\"end\" fill=\"#999\" font-size=\"10\"", &percent);
+            svg += &text(x.end - 4.0, y.at(flat) - 4.0, "text-anchor=\"end\" fill=\"#999\" font-size=\"10\"", &percent);
         }
     }
     let multiply = format!("multiply-adds {} GFLOP/s", short(roof.flops / 1e9));
-    svg += &text(RIGHT - 6.0, y.at(roof.flops / 1e9) - 7.0, "text-anchor=\"end\"", &multiply);
+    svg += &text(x.end - 6.0, y.at(roof.flops / 1e9) - 7.0, "text-anchor=\"end\"", &multiply);
     // The words on the slope stand in the middle of what can be seen of it.
     let enters = x.low.max(y.low * 1e9 / roof.bytes_per_second);
     let middle = (enters * roof.ridge()).sqrt();
@@ -196,65 +220,64 @@ fn ceilings(roof: Roofline, x: &Axis, y: &Axis) -> String {
     svg + &text(px, py, &along, &copy)
 }
 
-/// Markers, and beside the markers of a group its number, where it covers nothing.
-fn points(groups: &[Group]) -> String {
+/// Markers, and beside each that is not faint the number of its group, where it covers nothing.
+fn points(groups: &[Group], frame: &Frame, roof_words: Area) -> String {
     let (mut marks, mut numbers) = (String::new(), String::new());
-    let mut taken: Vec<Area> = Vec::new();
+    let mut taken = vec![roof_words];
     for point in groups.iter().flat_map(|group| &group.points) {
-        marks += &mark(point.x, point.y, point.family, if point.faint { 0.25 } else { 0.9 });
-        taken.push(Area { x: point.x, y: point.y, wide: 4.5, high: 4.5 });
+        let area = frame.area(point);
+        marks += &mark(area.x, area.y, point.family, if point.faint { 0.25 } else { 0.9 });
+        taken.push(area);
     }
     for (number, group) in (1..).zip(groups) {
-        let wide = if number < 10 { 3.5 } else { 6.5 };
-        let Some((place, from, led)) = free(group, wide, &taken) else { continue };
-        if led {
-            numbers += &line([place.x, place.y], from, "stroke=\"#999\" stroke-width=\"0.7\"");
-            // The number stands on white, which ends the line before it.
-            let (x, y, w, h) = (place.x - place.wide, place.y - place.high, 2.0 * place.wide, 2.0 * place.high);
-            numbers += &format!("<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w}\" height=\"{h}\" fill=\"#fff\" opacity=\"0.8\"/>\n");
+        let number = number.to_string();
+        for point in group.points.iter().filter(|point| !point.faint) {
+            let at = frame.area(point);
+            let Some((place, far)) = free(at, 2.8 * number.len() as f64, frame, &taken) else { continue };
+            if far {
+                numbers += &line([place.x, place.y], [at.x, at.y], "stroke=\"#aaa\" stroke-width=\"0.6\"");
+                // The number stands on white, which ends the line before it.
+                let (x, y, w, h) = (place.x - place.wide, place.y - place.high, 2.0 * place.wide, 2.0 * place.high);
+                numbers += &format!("<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"#fff\"/>\n");
+            }
+            let style = format!("text-anchor=\"middle\" font-size=\"9\" fill=\"{}\"", FAMILIES[point.family].2);
+            numbers += &text(place.x, place.y + 3.2, &style, &number);
+            taken.push(place);
         }
-        let style = "text-anchor=\"middle\" font-size=\"10\" font-weight=\"bold\"";
-        numbers += &text(place.x, place.y + 3.5, style, &number.to_string());
-        taken.push(place);
     }
     numbers + &marks
 }
 
-/// The nearest place above or below the points of `group` where a number covers nothing, the point that it is nearest to,
-/// and whether it takes a line to see that.
-fn free(group: &Group, wide: f64, taken: &[Area]) -> Option<(Area, [f64; 2], bool)> {
-    let top = group.points.iter().min_by(|a, b| a.y.total_cmp(&b.y))?;
-    let bottom = group.points.iter().max_by(|a, b| a.y.total_cmp(&b.y))?;
-    let rings = (0..60).flat_map(|ring| {
-        let away = 11.0 + 4.0 * f64::from(ring);
-        let aside = [0.0, -0.35, 0.35, -0.7, 0.7].map(|share| share * away);
-        aside.into_iter().flat_map(move |dx| [(ring, top, dx, -away), (ring, bottom, dx, away)])
+/// The nearest place around `at` where a number of half that width covers nothing, and whether it takes a line to see
+/// whose it is.
+fn free(at: Area, wide: f64, frame: &Frame, taken: &[Area]) -> Option<(Area, bool)> {
+    let mut places = (0..40).flat_map(|ring| {
+        let away = 3.5 * f64::from(ring);
+        let (x, y) = (6.0 + wide + away, 9.5 + away);
+        let sides = [(x, 0.0), (-x, 0.0), (0.0, -y), (0.0, y), (x, -y), (-x, -y), (x, y), (-x, y)];
+        sides.map(|(dx, dy)| (Area { x: at.x + dx, y: at.y + dy, wide, high: 4.2 }, ring > 0))
     });
-    let places = rings.map(|(ring, point, dx, dy)| {
-        (Area { x: point.x + dx, y: point.y + dy, wide, high: 5.5 }, [point.x, point.y], ring > 0 || dx != 0.0)
-    });
-    let inside = |a: &Area| a.x > LEFT + a.wide && a.x < RIGHT - a.wide && a.y > TOP + a.high && a.y < BOTTOM - a.high;
-    places.into_iter().find(|(area, ..)| inside(area) && !taken.iter().any(|other| other.overlaps(area)))
+    places.find(|(area, _)| frame.holds(area) && !taken.iter().any(|other| other.overlaps(area)))
 }
 
-fn legend(groups: &[Group]) -> String {
+fn legend(groups: &[Group], left: f64) -> String {
     let mut svg = String::new();
     let mut at = TOP + 6.0;
     for (family, (_, words, ..)) in FAMILIES.iter().enumerate() {
         if groups.iter().flat_map(|group| &group.points).any(|point| point.family == family) {
-            svg += &mark(LEGEND + 5.0, at - 4.0, family, 0.9);
-            svg += &text(LEGEND + 18.0, at, "", words);
+            svg += &mark(left + 5.0, at - 4.0, family, 0.9);
+            svg += &text(left + 18.0, at, "", words);
             at += LINE + 1.0;
         }
     }
     if groups.iter().flat_map(|group| &group.points).any(|point| point.faint) {
-        svg += &text(LEGEND + 18.0, at, "", "faint: algorithms that are not the fastest");
+        svg += &text(left + 18.0, at, "", "faint: algorithms that are not the fastest");
         at += LINE;
     }
     at += LINE;
     for (number, group) in (1..).zip(groups) {
-        svg += &text(LEGEND + 12.0, at, "text-anchor=\"end\" font-weight=\"bold\" font-size=\"10\"", &number.to_string());
-        svg += &text(LEGEND + 18.0, at, "font-size=\"10\"", &group.name);
+        svg += &text(left + 12.0, at, "text-anchor=\"end\" font-weight=\"bold\" font-size=\"10\"", &number.to_string());
+        svg += &text(left + 18.0, at, "font-size=\"10\"", &group.name);
         at += LINE;
     }
     svg
@@ -309,12 +332,13 @@ mod tests {
     fn a_point_of_the_whole_roof_stands_on_it() {
         let rows = [placed("gemm", "8x8x8", 2.0, 1.0), placed("gemm", "9x9x9", 60.0, 0.5)];
         let roof = Roofline::of(&rows).unwrap();
-        let (x, y) = axes(&rows, roof);
-        let groups = groups(&rows, roof, &x, &y);
+        let groups = groups(&rows, roof);
+        let frame = Frame::around(&groups, roof);
         // 2 FLOP/byte at 8 GB/s; and half of 48 GFLOP/s.
         for (group, [intensity, rate]) in groups.iter().zip([[2.0, 16.0], [60.0, 24.0]]) {
-            let point = &group.points[0];
-            assert!((point.x - x.at(intensity)).abs() < 1e-9 && (point.y - y.at(rate)).abs() < 1e-9);
+            let area = frame.area(&group.points[0]);
+            assert!((area.x - frame.x.at(intensity)).abs() < 1e-9 && (area.y - frame.y.at(rate)).abs() < 1e-9);
+            assert!(frame.holds(&area));
         }
     }
 
@@ -322,14 +346,13 @@ mod tests {
     fn numbers_cover_neither_points_nor_each_other() {
         let rows: Vec<_> = (0..40).map(|i| placed("gemm", &i.to_string(), 30.0 + f64::from(i % 7), 0.2)).collect();
         let roof = Roofline::of(&rows).unwrap();
-        let (x, y) = axes(&rows, roof);
-        let groups = groups(&rows, roof, &x, &y);
-        let areas =
-            |group: &Group| group.points.iter().map(|p| Area { x: p.x, y: p.y, wide: 4.5, high: 4.5 }).collect::<Vec<_>>();
-        let mut taken: Vec<Area> = groups.iter().flat_map(areas).collect();
-        for group in &groups {
-            let (place, ..) = free(group, 6.5, &taken).unwrap();
-            assert!(!taken.iter().any(|other| other.overlaps(&place)));
+        let groups = groups(&rows, roof);
+        let frame = Frame::around(&groups, roof);
+        let places: Vec<Area> = groups.iter().flat_map(|group| &group.points).map(|point| frame.area(point)).collect();
+        let mut taken = places.clone();
+        for at in places {
+            let (place, _) = free(at, 5.6, &frame, &taken).unwrap();
+            assert!(frame.holds(&place) && !taken.iter().any(|other| other.overlaps(&place)));
             taken.push(place);
         }
     }
