@@ -10,6 +10,9 @@
 //! - `fraction_of_peak` is of the multiply-add rate for convolutions, products, the softmax and the training step, and of
 //!   the copy rate for what memory bounds: batch norm, augmentation, the update, noise-contrastive estimation.
 //!
+//! A product or convolution can be measured by every algorithm ([`Case::variants`]), a measurement held against the adapter's
+//! [`Roofline`], drawn under it ([`plot()`]), and compared with earlier ones ([`compare()`]).
+//!
 //! ```no_run
 //! use instdisc::{gpu::Gpu, train::bench};
 //! let bench = bench::Bench::new(&Gpu::open(&Default::default())?)?;
