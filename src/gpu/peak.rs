@@ -89,6 +89,14 @@ impl PeakMeter {
         Work { flops: self.multiply.work.flops, bytes: self.copy.work.bytes }
     }
 
+    /// One sample of both rates.
+    ///
+    /// # Errors
+    /// As [`Gpu::time`].
+    pub fn sample(&self) -> Result<Peak> {
+        Ok(Peak { flops: self.flops()?, bytes_per_second: self.bytes_per_second()? })
+    }
+
     /// One sample of the multiply-add rate, in operations a second.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl Sizes {
     }
 
     /// Whether it is a product of matrices: of pixels by channels.
-    fn pointwise(self) -> Option<Linear> {
+    pub(super) fn pointwise(self) -> Option<Linear> {
         let plain = self.kh == 1 && self.kw == 1 && self.conv == Conv::default();
         plain.then_some(Linear { m: self.n * self.h * self.w, k: self.ci, n: self.co })
     }
@@ -125,7 +125,7 @@ impl Sizes {
         self.kh * self.kw * padded(self.ci) * padded(self.co)
     }
 
-    fn work(self) -> Work {
+    pub(super) fn work(self) -> Work {
         let (outputs, inputs) = (self.pixels() * self.co, self.n * self.h * self.w * self.ci * self.conv.groups);
         let weight = self.co * self.ci * self.kh * self.kw;
         Work::new(2 * self.pixels() * weight, outputs + inputs + weight)

@@ -2,7 +2,7 @@
 
 use super::tiled::Product;
 use super::{Algorithm, Tile, conv2d, gemm, winograd};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Work};
 use crate::tape::Tape;
 use std::fmt;
 
@@ -39,6 +39,25 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// A direction of a convolution as it is computed: a product of matrices where every pixel is for itself.
+    pub fn of(direction: Direction, sizes: conv2d::Sizes) -> Self {
+        let Some(gemm::Linear { m, k, n }) = sizes.pointwise() else { return Self::Conv(direction, sizes) };
+        let product = |form, rows, depth, cols| Self::Gemm(form, gemm::Sizes { batch: 1, rows, depth, cols });
+        match direction {
+            Direction::Forward => product(Form::Nn, m, k, n),
+            Direction::Input => product(Form::Nt, m, n, k),
+            Direction::Weight => product(Form::Tn, k, m, n),
+        }
+    }
+
+    /// What it costs by the plain algorithm, with unpadded channels: operands and result moved once.
+    pub fn work(&self) -> Work {
+        match *self {
+            Self::Conv(_, sizes) => sizes.work(),
+            Self::Gemm(_, sizes) => sizes.work(),
+        }
+    }
+
     /// Every algorithm that solves it on `gpu`, but for those that `gpu`'s choices exclude, the promising ones first.
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
         let direct = Tile::all(gpu, self.product(), self.reads_lines()).into_iter().map(Algorithm::Direct);

@@ -5,6 +5,7 @@
 
 mod bad_data;
 mod bad_run;
+mod bench;
 mod first_use;
 mod output;
 #[cfg(unix)]

@@ -1,9 +1,14 @@
 //! `instdisc bench`: how fast the kernels are on this adapter.
 #![allow(clippy::print_stdout, reason = "what a command prints is its result")]
 
-use instdisc::Result;
+mod date;
+mod table;
+
 use instdisc::gpu::{Gpu, OpenOptions};
-use instdisc::train::bench::{Bench, Options, cases, profile};
+use instdisc::train::bench::{self, Bench, Case, Measurement, Options, cases, mark_fastest, profile};
+use instdisc::{Error, Result, checkpoint};
+use std::path::{Path, PathBuf};
+use table::Table;
 
 /// Time kernels and training steps, against what the adapter itself does.
 #[derive(clap::Args, Debug)]
@@ -23,8 +28,27 @@ pub(crate) struct Args {
     /// Side of the images.
     #[arg(long, default_value_t = 32)]
     size: usize,
-    /// Where the time of a training step goes, kernel by kernel, instead of the cases.
+    /// A network at its usual size instead of --arch and --size: ResNet-18 for CIFAR, ResNet-50 for ImageNet, or both.
+    #[arg(long, value_enum, conflicts_with_all = ["arch", "size"])]
+    set: Option<Set>,
+    /// Every algorithm that solves a product or convolution, a row each; with a text, those whose name holds it, beside the
+    /// preferred one.
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "")]
+    variants: Option<String>,
+    /// Rounds over all cases; with more than one, medians of the rounds are shown, and how far these lie apart.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: usize,
+    /// A second table: what the adapter allows each case by its operations a byte, and the share of it that is reached.
     #[arg(long)]
+    roofline: bool,
+    /// The same as a picture.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Another table: ratios to an earlier output of --json, with a mark where they differ by more than the spreads.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Where the time of a training step goes, kernel by kernel, instead of the cases.
+    #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare"])]
     profile: bool,
     /// JSON Lines on standard output.
     #[arg(long)]
@@ -34,47 +58,161 @@ pub(crate) struct Args {
     adapter: Option<String>,
 }
 
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq)]
+enum Set {
+    Cifar,
+    Imagenet,
+    Both,
+}
+
+impl Args {
+    fn options(&self) -> Vec<Options> {
+        let of = |arch: &str, size| {
+            let (arch, filter) = (arch.to_owned(), self.filter.clone());
+            Options { batch: self.batch, arch, width: self.width, size, filter }
+        };
+        let (cifar, imagenet) = (of("resnet18", 32), of("resnet50", 224));
+        match self.set {
+            None => vec![of(&self.arch, self.size)],
+            Some(Set::Cifar) => vec![cifar],
+            Some(Set::Imagenet) => vec![imagenet],
+            Some(Set::Both) => vec![cifar, imagenet],
+        }
+    }
+
+    /// Everything to measure, each case once.
+    fn cases(&self) -> Result<Vec<Case>> {
+        let mut all: Vec<Case> = Vec::new();
+        for options in self.options() {
+            for case in cases(&options)? {
+                if !all.iter().any(|other| (other.name, &other.shape) == (case.name, &case.shape)) {
+                    all.push(case);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// It by the algorithms that are asked for.
+    fn group(&self, gpu: &Gpu, case: Case) -> Group {
+        let Some(text) = &self.variants else { return Group(vec![(case, Vec::new())]) };
+        let preferred = case.problem().map(|problem| problem.preferred(gpu));
+        let mut all = case.variants(gpu);
+        all.retain(|case| case.algorithm == preferred || case.algorithm.is_none_or(|a| a.to_string().contains(text.as_str())));
+        Group(all.into_iter().map(|case| (case, Vec::new())).collect())
+    }
+}
+
+/// A case by one algorithm or by all, each with a measurement of every round.
+struct Group(Vec<(Case, Vec<Measurement>)>);
+
+impl Group {
+    /// Go through it once more. One of several algorithms that fails is named and left out.
+    fn measure(&mut self, bench: &Bench) -> Result<()> {
+        let mut going = Vec::new();
+        for (case, mut rounds) in self.0.drain(..) {
+            match (bench.run(&case), case.algorithm) {
+                (Ok(found), _) => {
+                    rounds.push(found);
+                    going.push((case, rounds));
+                }
+                (Err(error), None) | (Err(error @ Error::DeviceLost { .. }), _) => return Err(error),
+                (Err(error), Some(algorithm)) => {
+                    eprintln!("note: {} {} by {algorithm} is left out: {error}", case.name, case.shape);
+                }
+            }
+        }
+        self.0 = going;
+        Ok(())
+    }
+
+    fn rows(&self, variants: bool) -> Vec<Measurement> {
+        let mut rows: Vec<_> = self.0.iter().filter_map(|(_, rounds)| Measurement::of_rounds(rounds)).collect();
+        if variants {
+            mark_fastest(&mut rows);
+        }
+        rows
+    }
+}
+
 pub(crate) fn run(args: Args) -> Result<()> {
-    let gpu = Gpu::open(&OpenOptions { adapter: args.adapter, limits: None })?;
-    let options = Options { batch: args.batch, arch: args.arch, width: args.width, size: args.size, filter: args.filter };
+    if args.repeat == 0 {
+        return Err(Error::value("bench", "--repeat", "at least 1", args.repeat));
+    }
+    // What can be refused is refused before minutes of measuring.
+    let earlier = args.compare.as_deref().map(bench::read).transpose()?;
+    args.plot.as_deref().map_or(Ok(()), can_draw)?;
+    let gpu = Gpu::open(&OpenOptions { adapter: args.adapter.clone(), limits: None })?;
     if !args.json {
         println!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);
     }
     if args.profile {
-        return print_profile(&gpu, &options, args.json);
+        return args.options().iter().try_for_each(|options| print_profile(&gpu, options, args.json));
     }
-    let all = cases(&options)?;
-    let (name, shape) = all.iter().fold((4, 5), |(n, s), c| (n.max(c.name.len()), s.max(c.shape.chars().count())));
-    if !args.json {
-        println!(
-            "{:name$}  {:shape$} {:>10} {:>7} {:>8} {:>8} {:>8}",
-            "case", "shape", "ms", "spread", "GFLOP/s", "GB/s", "of peak"
-        );
+    let rows = measure(&gpu, &args)?;
+    if args.roofline && !args.json {
+        table::roofline(&rows, args.variants.is_some());
     }
-    let bench = Bench::new(&gpu)?;
-    for case in all {
-        let found = bench.run(&case)?;
-        if args.json {
-            println!("{}", found.json());
-            continue;
-        }
-        let rate = |rate: Option<f64>| rate.map_or("-".into(), |r| format!("{r:.2}"));
-        let peak = found.variant == "peak";
-        let ms = if peak { "-".into() } else { format!("{:.3}", found.median_ms) };
-        let share = if peak { "-".into() } else { format!("{:.3}", found.fraction_of_peak) };
-        println!(
-            "{:name$}  {:shape$} {ms:>10} {:>6.0}% {:>8} {:>8} {share:>8}",
-            found.case,
-            found.shape,
-            found.spread * 100.0,
-            rate(found.gflops),
-            rate(found.gbps)
-        );
-        if let (Some(dispatches), Some(bytes), Some(images)) = (found.dispatches, found.peak_bytes, found.images_per_second) {
-            println!("{:name$}  {dispatches} dispatches, {} MiB, {images:.2} images/s", "", bytes >> 20);
-        }
+    if let Some(path) = &args.plot {
+        checkpoint::write(path, bench::plot(&rows, &date::today())?.as_bytes())?;
+        eprintln!("drawn: {}", path.display());
+    }
+    if let Some(then) = earlier {
+        compare(then, &rows, &args);
     }
     Ok(())
+}
+
+/// Measure everything asked for and print it, group by group in the last round.
+fn measure(gpu: &Gpu, args: &Args) -> Result<Vec<Measurement>> {
+    let mut groups: Vec<Group> = args.cases()?.into_iter().map(|case| args.group(gpu, case)).collect();
+    let table = Table::of(groups.iter().flat_map(|group| group.0.iter().map(|(case, _)| case)));
+    if !args.json {
+        table.head();
+    }
+    let bench = Bench::new(gpu)?;
+    let mut all = Vec::new();
+    for round in 1..=args.repeat {
+        if args.repeat > 1 {
+            eprintln!("round {round} of {}", args.repeat);
+        }
+        for group in &mut groups {
+            group.measure(&bench)?;
+            if round == args.repeat {
+                let rows = group.rows(args.variants.is_some());
+                rows.iter().for_each(|row| if args.json { println!("{}", row.json()) } else { table.row(row) });
+                all.extend(rows);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn can_draw(path: &Path) -> Result<()> {
+    if path.extension().is_none_or(|end| !end.eq_ignore_ascii_case("svg")) {
+        return Err(Error::value("bench", "--plot", "a file that ends in .svg", path.display()));
+    }
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => Err(Error::data(folder, "is no folder to draw into; make it first")),
+        None => Ok(()),
+    }
+}
+
+fn compare(mut then: Vec<Measurement>, now: &[Measurement], args: &Args) {
+    if let (Some(old), Some(new)) = (then.first(), now.first()) {
+        if old.adapter != new.adapter {
+            eprintln!("note: compared with another adapter: {}", old.adapter);
+        }
+    }
+    if let Some(text) = &args.filter {
+        then.retain(|row| row.case.contains(text.as_str()) || row.shape.contains(text.as_str()));
+    }
+    let found = bench::compare(&then, now);
+    if args.json {
+        found.iter().for_each(|comparison| println!("{}", comparison.json()));
+    } else {
+        table::comparison(&found, args.variants.is_some());
+    }
 }
 
 fn print_profile(gpu: &Gpu, options: &Options, json: bool) -> Result<()> {
@@ -91,4 +229,42 @@ fn print_profile(gpu: &Gpu, options: &Options, json: bool) -> Result<()> {
     }
     println!("{:wide$} {:>5} {:>10.3}", "all", "", shares.iter().map(|s| s.ms).sum::<f64>());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &[&str]) -> Args {
+        Line::try_parse_from([&["bench"], line].concat()).unwrap().args
+    }
+
+    #[test]
+    fn both_sets_hold_every_case_of_each_once() {
+        let of = |line: &[&str]| {
+            let cases = parse(line).cases().unwrap().into_iter();
+            cases.map(|case| format!("{} {}", case.name, case.shape)).collect::<Vec<_>>()
+        };
+        let (cifar, imagenet, both) = (of(&[]), of(&["--arch", "resnet50", "--size", "224"]), of(&["--set", "both"]));
+        assert_eq!((of(&["--set", "cifar"]), of(&["--set", "imagenet"])), (cifar.clone(), imagenet.clone()));
+        assert!(cifar.iter().chain(&imagenet).all(|name| both.iter().filter(|other| *other == name).count() == 1));
+        assert!(both.len() < cifar.len() + imagenet.len(), "the rates and the losses are the same");
+        for part in ["conv2d.grad_input b4 3->64 224x224 k7 s2", "conv2d.forward b4 2048->512 7x7 k1 s1", "sgd resnet18 w64"] {
+            assert!(both.iter().any(|name| name == part), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_set_has_its_own_network_and_size() {
+        assert!(Line::try_parse_from(["bench", "--set", "both", "--size", "64"]).is_err());
+        assert!(Line::try_parse_from(["bench", "--profile", "--compare", "x"]).is_err());
+        assert_eq!(parse(&["--variants"]).variants.as_deref(), Some(""));
+    }
 }

@@ -1,8 +1,9 @@
 //! A case from its name and shape, as [`cases`](super::cases) writes them: `conv2d.forward b4 64->64 32x32 k3 s1`.
 
-use super::{BANK, Case, Convolution, Direction, Kind, Options, case};
+use super::BANK;
+use super::cases::{Case, Kind, Options, case};
 use crate::error::{Error, Result};
-use crate::ops::Conv;
+use crate::ops::{Conv, ConvSizes, Direction, Form, GemmSizes};
 use std::str::FromStr;
 
 impl FromStr for Case {
@@ -34,10 +35,10 @@ fn read(line: &str) -> Option<Case> {
         "train_step" => ("train_step", training(&words)?),
         _ => return None,
     };
-    Some(case(name, shape.into(), kind))
+    Some(case(name, shape, kind))
 }
 
-fn convolution(words: &[&str]) -> Option<Convolution> {
+fn convolution(words: &[&str]) -> Option<ConvSizes> {
     let (words, groups) = match *words {
         [ref words @ .., last] if last.starts_with('g') => (words, count(last, "g")?),
         _ => (words, 1),
@@ -47,17 +48,18 @@ fn convolution(words: &[&str]) -> Option<Convolution> {
     let (input, output) = (count(input, "")?, count(output, "")?);
     let (kernel, side) = (count(kernel, "k")?, square(side)?);
     let conv = Conv { stride: count(stride, "s")?, pad: kernel / 2, groups };
-    if input % groups != 0 || output % groups != 0 {
+    if input % groups != 0 || output % groups != 0 || side + 2 * conv.pad < kernel {
         return None;
     }
-    let out = (side + 2 * conv.pad).checked_sub(kernel)? / conv.stride + 1;
-    Some(Convolution { batch: count(batch, "b")?, input, output, side, kernel, conv, out })
+    let n = count(batch, "b")?;
+    Some(ConvSizes { n, h: side, w: side, ci: input / groups, co: output, kh: kernel, kw: kernel, conv })
 }
 
 fn product(shape: &str) -> Option<Kind> {
     let sizes: Vec<usize> = shape.split('x').map(|size| count(size, "")).collect::<Option<_>>()?;
-    let &[m, k, n] = sizes.as_slice() else { return None };
-    Some(if (n, k) == (BANK.0, BANK.1) { Kind::Scores([m, k, n]) } else { Kind::Linear([m, k, n]) })
+    let &[rows, depth, cols] = sizes.as_slice() else { return None };
+    let form = if (cols, depth) == (BANK.0, BANK.1) { Form::Nt } else { Form::Nn };
+    Some(Kind::Gemm(form, GemmSizes { batch: 1, rows, depth, cols }))
 }
 
 fn training(words: &[&str]) -> Option<Kind> {
@@ -105,8 +107,8 @@ mod tests {
     fn a_grouped_convolution_counts_its_groups() {
         let line = "conv2d.grad_weight b2 128->256 56x56 k3 s2 g32";
         let Kind::Conv(direction, c) = line.parse::<Case>().unwrap().kind else { panic!("{line} is a convolution") };
-        let flops = 2.0 * (2 * 28 * 28 * 256 * 9 * 128 / 32) as f64;
-        assert_eq!((direction, c.conv, c.flops()), (Direction::Weight, Conv { stride: 2, pad: 1, groups: 32 }, flops));
+        assert_eq!((direction, c.conv), (Direction::Weight, Conv { stride: 2, pad: 1, groups: 32 }));
+        assert_eq!((c.n, c.ci, c.co, c.result()), (2, 4, 256, [28, 28]));
     }
 
     #[test]
