@@ -133,6 +133,16 @@ impl Tile {
     }
 }
 
+impl Algorithm {
+    /// How far it may be off where plain sums are exact, as on small whole numbers: a share of the sum of the absolute
+    /// terms. An algorithm that multiplies and adds the numbers themselves must then be exact in any order.
+    pub fn tolerance(&self) -> f64 {
+        match self {
+            Self::Scalar | Self::Direct(_) => 0.0,
+        }
+    }
+}
+
 /// Lanes a workgroup where each has a tile of its own.
 pub(super) const LANES: usize = 8;
 

@@ -44,7 +44,7 @@ pub(super) struct Operands {
 }
 
 impl Sizes {
-    fn work(self) -> Work {
+    pub(super) fn work(self) -> Work {
         let Self { batch, rows, depth, cols } = self;
         Work::new(2 * batch * rows * depth * cols, batch * (rows * depth + depth * cols + rows * cols))
     }
