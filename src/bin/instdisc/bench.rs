@@ -1,9 +1,12 @@
 //! `instdisc bench`: how fast the kernels are on this adapter.
 #![allow(clippy::print_stdout, reason = "what a command prints is its result")]
 
+use crate::kernels::KernelArgs;
 use instdisc::Result;
 use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::ops::{Form, GemmSizes, Problem};
 use instdisc::train::bench::{Bench, Options, cases, profile};
+use instdisc::train::{Choices, tune};
 
 /// Time kernels and training steps, against what the adapter itself does.
 #[derive(clap::Args, Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Args {
     /// Where the time of a training step goes, kernel by kernel, instead of the cases.
     #[arg(long)]
     profile: bool,
+    #[command(flatten)]
+    kernels: KernelArgs,
     /// JSON Lines on standard output.
     #[arg(long)]
     json: bool,
@@ -37,6 +42,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<()> {
     let gpu = Gpu::open(&OpenOptions { adapter: args.adapter, limits: None })?;
     let options = Options { batch: args.batch, arch: args.arch, width: args.width, size: args.size, filter: args.filter };
+    let gpu = args.kernels.tuned(&gpu, |gpu| problems(gpu, &options))?;
     if !args.json {
         println!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);
     }
@@ -75,6 +81,23 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The problems of the step that is measured, and the products of the case `gemm`.
+fn problems(gpu: &Gpu, options: &Options) -> Result<Vec<Problem>> {
+    let Options { batch, arch, width, size, .. } = options;
+    let choices = Choices {
+        arch: Some(arch.clone()),
+        width: Some(*width),
+        size: Some(*size),
+        batch: Some(*batch),
+        loss: Some("nce".into()),
+        ..Choices::default()
+    };
+    let (config, _) = choices.resolve(50_000, *size, 0)?;
+    let mut all = tune::problems(gpu, &config)?;
+    all.push(Problem::Gemm(Form::Nn, GemmSizes { batch: 1, rows: 512, depth: 512, cols: 512 }));
+    Ok(all)
 }
 
 fn print_profile(gpu: &Gpu, options: &Options, json: bool) -> Result<()> {

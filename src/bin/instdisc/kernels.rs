@@ -41,6 +41,14 @@ impl KernelArgs {
         allow(gpu, self.winograd)
     }
 
+    /// The same, tuned for `problems` if that was asked for.
+    pub(crate) fn tuned(&self, gpu: &Gpu, problems: impl FnOnce(&Gpu) -> Result<Vec<Problem>>) -> Result<Gpu> {
+        let gpu = self.allow(gpu);
+        let Some(effort) = self.effort() else { return Ok(gpu) };
+        let choices = choose(&gpu, effort, &problems(&gpu)?, &mut cache(&gpu))?;
+        Ok(gpu.with_choices(choices))
+    }
+
     /// Whether something was said of kernels.
     pub(crate) fn given(&self) -> bool {
         self.tune.is_some() || self.winograd.is_some()

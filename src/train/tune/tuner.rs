@@ -38,8 +38,8 @@ impl Effort {
 
 /// Candidates besides the preferred one that a quick tuning tries for a problem.
 const NEAREST: usize = 5;
-/// What took so many times as long as the fastest in every problem of a name so far, a quick tuning does not try again: its
-/// pipelines are the same for all of them.
+/// What took so many times as long as the fastest in two problems of a name and in all others, a quick tuning does not try
+/// again: its pipelines are the same there.
 const RIVAL: f64 = 1.2;
 
 type Candidates = Box<dyn Fn(&Gpu, &Problem) -> Vec<Candidate>>;
@@ -52,11 +52,12 @@ pub struct Tuner {
     candidates: Candidates,
 }
 
-/// What was seen of a candidate in other problems of the same name: its pipelines are the same there.
+/// What was seen of a candidate in other problems of the same name.
 #[derive(Clone, Copy, Default)]
 struct Past {
     /// Its best time as a multiple of the fastest one's.
-    best: Option<f64>,
+    best: f64,
+    problems: usize,
     failed: bool,
 }
 
@@ -141,7 +142,8 @@ impl Tuner {
         for (name, seconds) in seen {
             let past = past.entry((family(problem), name.clone())).or_default();
             let share = seconds / fastest;
-            past.best = Some(past.best.map_or(share, |best| best.min(share)));
+            past.best = if past.problems == 0 { share } else { past.best.min(share) };
+            past.problems += 1;
         }
         for out in &found.left_out {
             past.entry((family(problem), out.algorithm.clone())).or_default().failed = true;
@@ -158,7 +160,7 @@ impl Tuner {
         let mut others = all.split_off(1);
         let hopeless = |candidate: &Candidate| {
             let past = past.get(&(family(problem), candidate.name.clone())).copied().unwrap_or_default();
-            past.failed || past.best.is_some_and(|best| best > RIVAL)
+            past.failed || (past.problems > 1 && past.best > RIVAL)
         };
         others.retain(|candidate| !hopeless(candidate));
         let preferred = all[0].name.clone();
