@@ -18,7 +18,7 @@ fn spoilt(problem: Problem, name: &str, spoil: Spoil) -> Candidate {
     })
 }
 
-/// `y` plus `words` at the start of a tensor of its shape.
+/// `y` plus `value` in the word `place`.
 fn plus(tape: &mut Tape, y: Tensor, place: usize, value: f32) -> Result<Tensor> {
     let gpu = tape.gpu().clone();
     let buffer = gpu.buffer("spike", y.words())?;
@@ -33,11 +33,11 @@ fn ways() -> Vec<(&'static str, Spoil, &'static str)> {
     vec![
         ("a little too large", |tape, y| ops::scale(tape, y, 1.000_001), "instead of"),
         ("the wrong sign", |tape, y| ops::scale(tape, y, -1.0), "instead of"),
-        ("not a number", |tape, y| ops::scale(tape, y, f32::NAN), "NaN in its result"),
-        ("infinite", |tape, y| ops::scale(tape, y, f32::INFINITY), "in its result"),
+        ("not a number", |tape, y| plus(tape, y, 77, f32::NAN), "NaN in its result"),
+        ("infinite", |tape, y| plus(tape, y, 77, f32::INFINITY), "inf in its result"),
         ("one element off", |tape, y| plus(tape, y, y.words() / 2 + 1, 1.0), "instead of"),
         ("the last element off", |tape, y| plus(tape, y, y.words() - 1, 0.5), "instead of"),
-        ("nothing written", |tape, y| tape.output("y", y.shape().dims(), y.layout()), "unwritten"),
+        ("nothing written", |tape, y| tape.output("y", y.shape().dims(), y.layout()), "NaN in its result"),
         ("an error", |tape, y| ops::linear(tape, y, y, None), "errs: linear: `weight`"),
     ]
 }

@@ -108,7 +108,8 @@ pub(super) fn hold(
     seen
 }
 
-/// Those of `candidates` that compute the right result; what is wrong with others goes into `found`.
+/// Those of `candidates` that compute the right result; what is wrong with others goes into `found`. One that would take the
+/// preferred one's place with no other to agree with is held against the host's numbers as far as those can be had.
 fn check<'a>(gpu: &Gpu, task: &mut Task, candidates: &'a [Candidate], clock: &Clock, found: &mut Found) -> Vec<Sound<'a>> {
     let mut sound: Vec<Sound<'a>> = Vec::new();
     // The first that is right; all others are compared with it in every element.
@@ -153,6 +154,13 @@ fn check<'a>(gpu: &Gpu, task: &mut Task, candidates: &'a [Candidate], clock: &Cl
             base = Some(computed);
         }
         sound.push(Sound { candidate, trial, times: 0, samples: Vec::new(), hopeless: false });
+    }
+    if let ([only], Some(base)) = (sound.as_slice(), &base)
+        && only.candidate.name != found.preferred
+        && let Some(why) = only.trial.whole(task, base)
+    {
+        found.left_out.push(LeftOut { algorithm: only.candidate.name.clone(), why: format!("is wrong: {why}") });
+        sound.clear();
     }
     sound
 }
@@ -215,5 +223,53 @@ fn reason(error: &Error) -> String {
         Error::Gpu { text, .. } => format!("does not compile or run: {}", text.lines().next().unwrap_or_default()),
         Error::DeviceLost { reason } => format!("brings the device down: {reason}"),
         other => format!("errs: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Shader;
+    use crate::shape::Layout;
+    use crate::tape::{Launch, Tape, Tensor};
+
+    fn broken(shader: &'static Shader) -> impl Fn(&mut Tape, [Tensor; 2]) -> Result<Tensor> {
+        move |tape, [x, _]| {
+            let y = tape.output("y", x.shape().dims(), Layout::Rows)?;
+            tape.launch(Launch::new(shader, "main").bind("x", x).bind("y", y).groups(1))?;
+            Ok(y)
+        }
+    }
+
+    #[test]
+    fn what_does_not_compile_is_named_and_left_out() {
+        static NO_WGSL: Shader = Shader { file: "no.wgsl", text: "fn main( {" };
+        static NO_ENTRY: Shader = Shader { file: "none.wgsl", text: "fn other() {}" };
+        static TOO_LARGE: Shader = Shader {
+            file: "large.wgsl",
+            text:
+                "@group(0) @binding(0) var<storage, read> x: array<f32>;
+                @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+                var<workgroup> held: array<f32, 1000000>;
+                @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) { held[i] = x[i]; y[i] = held[i]; }",
+        };
+        let gpu = Gpu::open(&Default::default()).unwrap();
+        let problem: Problem = "gemm.nn 4x4x4".parse().unwrap();
+        for (shader, said) in
+            [(&NO_WGSL, "does not compile"), (&NO_ENTRY, "no such entry point"), (&TOO_LARGE, "workgroup memory")]
+        {
+            for first in [0, 1] {
+                let mut candidates = Candidate::all(&gpu, &problem);
+                candidates.insert(first, Candidate::new("broken", 0.0, broken(shader)));
+                let preferred = candidates[0].name.clone();
+                let mut found = Found::preferred(problem.to_string(), preferred, candidates.len(), Basis::OutOfTime);
+                let seen = hold(&gpu, &problem, &candidates, Effort::Quick, &Clock::new(60.0), &mut found);
+                assert_eq!((found.basis, seen.len()), (Basis::Measured, candidates.len() - 1), "{found:?}");
+                assert_ne!(found.algorithm, "broken");
+                assert!(found.left_out.len() == 1 && found.left_out[0].algorithm == "broken", "{:?}", found.left_out);
+                assert!(found.left_out[0].why.contains(said), "{said}: {}", found.left_out[0].why);
+            }
+        }
+        assert_eq!(gpu.uncaptured_errors(), 0);
     }
 }
