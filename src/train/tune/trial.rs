@@ -19,6 +19,8 @@ pub(super) struct Task {
     problem: Problem,
     values: [Values; 2],
     samples: Vec<(Vec<usize>, Element)>,
+    /// The largest magnitude among them: what rounds may do so by all that it reads, not by the terms of one element.
+    magnitude: f64,
 }
 
 /// The index of element `number` in the user's order.
@@ -41,7 +43,7 @@ impl Task {
     /// Fill the operands of `problem` and compute some elements of its result.
     pub(super) fn new(gpu: &Gpu, problem: &Problem) -> Result<Self> {
         let values = Values::of(gpu, problem)?;
-        Ok(Self { problem: *problem, values, samples: Vec::new() })
+        Ok(Self { problem: *problem, values, samples: Vec::new(), magnitude: 0.0 })
     }
 
     /// The element at `index` of the right result.
@@ -61,6 +63,7 @@ impl Task {
             let number = if i == 1 { count - 1 } else { (part * count as f64) as usize };
             let index = index(dims, number.min(count - 1));
             let element = self.element(&index);
+            self.magnitude = self.magnitude.max(element.magnitude);
             self.samples.push((index, element));
         }
     }
@@ -91,7 +94,7 @@ impl Trial {
             })
             .or_else(|| words.iter().position(|word| !word.is_finite()).map(|at| format!("{} in its result", words[at])))
             .or_else(|| self.beside(&words))
-            .or_else(|| task.samples.iter().find_map(|(index, element)| self.off(&words, index, *element)));
+            .or_else(|| task.samples.iter().find_map(|(index, element)| self.off(task, &words, index, *element)));
         Ok(fault.map_or(Ok(words), Err))
     }
 
@@ -107,9 +110,9 @@ impl Trial {
     }
 
     /// What is wrong with the element at `index`.
-    fn off(&self, words: &[f32], index: &[usize], right: Element) -> Option<String> {
+    fn off(&self, task: &Task, words: &[f32], index: &[usize], right: Element) -> Option<String> {
         let got = f64::from(words[self.result.layout().place(self.result.shape(), index)]);
-        let allowed = self.tolerance * right.magnitude;
+        let allowed = self.tolerance * task.magnitude;
         let fine = (got - right.value).abs() <= allowed;
         (!fine).then(|| format!("{got} at {index:?} instead of {} within {allowed:e}", right.value))
     }
@@ -126,10 +129,8 @@ impl Trial {
         if words.len() != other.1.len() {
             return Err(format!("{} words instead of {}", words.len(), other.1.len()));
         }
-        // No element's terms are larger than these, so nothing that is fine is looked at twice without a difference.
-        let slack = self.tolerance + other.0.tolerance;
-        let typical = task.samples.iter().map(|(_, element)| element.magnitude).fold(0.0, f64::max);
-        let close = |a: f32, b: f32| (f64::from(a) - f64::from(b)).abs() <= slack * typical;
+        let slack = (self.tolerance + other.0.tolerance) * task.magnitude;
+        let close = |a: f32, b: f32| (f64::from(a) - f64::from(b)).abs() <= slack;
         if words.iter().zip(other.1).all(|(a, b)| close(*a, *b)) {
             return Ok(None);
         }
@@ -138,10 +139,10 @@ impl Trial {
             let index = index(dims, number);
             debug_assert_eq!(layout.place(shape, &index), place);
             let right = task.element(&index);
-            if let Some(fault) = self.off(words, &index, right) {
+            if let Some(fault) = self.off(task, words, &index, right) {
                 return Err(fault);
             }
-            if let Some(fault) = other.0.off(other.1, &index, right) {
+            if let Some(fault) = other.0.off(task, other.1, &index, right) {
                 return Ok(Some(fault));
             }
         }
@@ -153,7 +154,7 @@ impl Trial {
         let dims = self.result.shape().dims().to_vec();
         let count = self.result.shape().count();
         let step = (count.saturating_mul(task.problem.depth()) / WHOLE) | 1;
-        (0..count).step_by(step).map(|number| index(&dims, number)).find_map(|at| self.off(words, &at, task.element(&at)))
+        (0..count).step_by(step).map(|number| index(&dims, number)).find_map(|at| self.off(task, words, &at, task.element(&at)))
     }
 
     /// Seconds a run, as the mean of `times`.

@@ -162,11 +162,9 @@ impl Tuner {
             let past = past.get(&(family(problem), candidate.name.clone())).copied().unwrap_or_default();
             past.failed || (past.problems > 1 && past.best > RIVAL)
         };
-        others.retain(|candidate| !hopeless(candidate));
         let preferred = all[0].name.clone();
         others.sort_by(|a, b| distance(&a.name, &preferred).total_cmp(&distance(&b.name, &preferred)));
-        others.truncate(NEAREST);
-        all.extend(others);
+        all.extend(others.into_iter().take(NEAREST).filter(|candidate| !hopeless(candidate)));
         all
     }
 }
