@@ -92,6 +92,17 @@ impl Layout {
         }
     }
 
+    /// The place in device memory of the element at `index`, which has as many numbers as `shape` has dimensions.
+    pub fn place(self, shape: Shape, index: &[usize]) -> usize {
+        match (self, shape.dims(), index) {
+            (Self::Rows, &[_, c, h, w], &[i, channel, y, x]) => ((i * h + y) * w + x) * padded(c) + channel,
+            (Self::Rows, &[_, cols], &[row, col]) => row * padded(cols) + col,
+            (Self::Weight, &[o, i, _, w], &[out, input, y, x]) => ((y * w + x) * padded(i) + input) * padded(o) + out,
+            (Self::Weight, &[o, _], &[out, input]) => input * padded(o) + out,
+            (_, dims, index) => dims.iter().zip(index).fold(0, |place, (size, at)| place * size + at),
+        }
+    }
+
     /// The place in device memory of each element of `shape`, in the user's order.
     pub fn places(self, shape: Shape) -> Box<dyn Iterator<Item = usize>> {
         match (self, shape.dims()) {
@@ -136,6 +147,26 @@ mod tests {
         let shape = Shape::new(&[2, 3, 1, 1]).unwrap();
         assert_eq!(Layout::Weight.count(shape), 16);
         assert_eq!(Layout::Weight.places(shape).collect::<Vec<_>>(), [0, 4, 8, 1, 5, 9]);
+    }
+
+    #[test]
+    fn one_place_is_found_as_all_are() {
+        for (layout, dims) in [
+            (Layout::Plain, &[2, 3, 4][..]),
+            (Layout::Rows, &[7]),
+            (Layout::Rows, &[3, 5]),
+            (Layout::Rows, &[2, 3, 5, 4]),
+            (Layout::Weight, &[5, 3]),
+            (Layout::Weight, &[5, 3, 2, 7]),
+        ] {
+            let shape = Shape::new(dims).unwrap();
+            for (number, place) in layout.places(shape).enumerate() {
+                let mut rest = number;
+                let mut index: Vec<usize> = dims.iter().rev().map(|d| (rest % d, rest /= d).0).collect();
+                index.reverse();
+                assert_eq!(layout.place(shape, &index), place, "{layout:?} {dims:?} {index:?}");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Matrix;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::ops;
+use crate::ops::{self, GemmSizes};
 use crate::shape::{Layout, padded};
 use crate::tape::Tape;
 use serde::Serialize;
@@ -21,6 +21,13 @@ pub struct Neighbour {
 const BANK_ROWS: usize = 65_536;
 const QUERIES: usize = 128;
 
+/// The largest product that [`neighbours`] computes at once.
+pub fn scores_at_once(gpu: &Gpu, bank_rows: usize, cols: usize, queries: usize) -> GemmSizes {
+    let binding = (gpu.limits().max_storage_buffer_binding_size / 4) as usize;
+    let most = BANK_ROWS.min(binding / padded(cols).max(1)).min(binding / QUERIES).max(1);
+    GemmSizes { batch: 1, rows: QUERIES.min(queries.max(1)), depth: cols, cols: most.min(bank_rows) }
+}
+
 /// The `k` rows of `bank` with the largest dot products with each query, the best first; equal scores by row.
 ///
 /// The scores are computed on the device in blocks, the best are chosen on the host. With fewer than `k` rows all come.
@@ -33,11 +40,9 @@ pub fn neighbours(gpu: &Gpu, bank: &Matrix, queries: &Matrix, k: usize) -> Resul
         return Err(Error::shape("neighbours", "bank", format!("at least one row of {} columns", queries.cols), got));
     }
     let mut best: Vec<Vec<Neighbour>> = vec![Vec::new(); queries.rows()];
-    let binding = (gpu.limits().max_storage_buffer_binding_size / 4) as usize;
-    let block_rows = BANK_ROWS.min(binding / padded(bank.cols)).min(binding / QUERIES).max(1);
+    let GemmSizes { rows: width, cols: block_rows, .. } = scores_at_once(gpu, bank.rows(), bank.cols, queries.rows());
     for (block, rows) in bank.values.chunks(block_rows * bank.cols).enumerate() {
         let count = rows.len() / bank.cols;
-        let width = QUERIES.min(queries.rows().max(1));
         let mut tape = Tape::new(gpu);
         let f = tape.input("queries", &[width, bank.cols], Layout::Rows)?;
         let v = tape.input("bank", &[count, bank.cols], Layout::Rows)?;

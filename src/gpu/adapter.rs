@@ -20,6 +20,8 @@ pub struct AdapterFacts {
     pub name: String,
     /// Who made it, by PCI's numbers.
     pub vendor: u32,
+    /// Its number with that vendor.
+    pub device: u32,
     /// `Vulkan`, `Metal` or `Dx12`.
     pub backend: String,
     /// The driver and its version.
@@ -55,6 +57,7 @@ impl AdapterFacts {
         Self {
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             vendor: info.vendor,
+            device: info.device,
             backend: format!("{:?}", info.backend),
             kind: format!("{:?}", info.device_type),
             software: info.device_type == wgpu::DeviceType::Cpu,

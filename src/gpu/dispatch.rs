@@ -189,7 +189,11 @@ impl Dispatches {
 
     /// Encode the dispatches of `range` into `encoder`, in one pass, for an application that submits by itself.
     pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) {
-        let mut pass = encoder.begin_compute_pass(&Default::default());
+        self.record(&mut encoder.begin_compute_pass(&Default::default()), range);
+    }
+
+    /// Record the dispatches of `range` into `pass`.
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>) {
         for (dispatch, group) in self.all[range.clone()].iter().zip(&self.groups[range]) {
             pass.set_pipeline(&dispatch.kernel.pipeline);
             pass.set_bind_group(0, group, &[]);
@@ -228,11 +232,16 @@ impl Dispatches {
     fn runs_together(&self, gpu: &Gpu, range: Range<usize>) -> usize {
         const MOST_DISPATCHES: usize = 1024;
         let by_count = (MOST_DISPATCHES / range.len()).max(1);
-        let seconds: f64 = self.all[range].iter().map(|d| seconds_at_most(d.work)).sum();
+        let seconds = self.seconds_at_most(range);
         match gpu.facts().software {
             true => by_count,
             false => by_count.min((SUBMISSION_SECONDS / seconds.max(1e-9)) as usize).max(1),
         }
+    }
+
+    /// Seconds that a slow GPU takes for a run of `range`.
+    pub(super) fn seconds_at_most(&self, range: Range<usize>) -> f64 {
+        self.all[range].iter().map(|d| seconds_at_most(d.work)).sum()
     }
 
     /// The end of the longest run from the start of `range` that a slow GPU does in a quarter of a second: Windows

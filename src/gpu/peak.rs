@@ -147,3 +147,27 @@ impl Gpu {
         Ok(Peak { flops: median(&|| meter.flops())?, bytes_per_second: median(&|| meter.bytes_per_second())? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A software adapter counts as having no clock of its own, but its stamps are good enough to try them.
+    #[test]
+    fn stamps_around_a_pass_agree_with_the_wall_clock() {
+        let gpu = Gpu::open(&Default::default()).unwrap();
+        if !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return;
+        }
+        let meter = PeakMeter::new(&gpu).unwrap();
+        let times = meter.multiply.times;
+        // Other work on the machine can only make the two differ more: one fair pair is enough.
+        let fair = (0..20).any(|_| {
+            let start = std::time::Instant::now();
+            let stamps = gpu.ticks(&meter.multiply.dispatches, 0..1, times).unwrap().unwrap() * times as f64;
+            let wall = start.elapsed().as_secs_f64();
+            stamps <= wall && stamps >= 0.3 * wall
+        });
+        assert!(fair);
+    }
+}

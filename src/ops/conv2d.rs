@@ -220,7 +220,7 @@ impl Sizes {
         super::within_rounds("conv2d", rounds)
     }
 
-    fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
+    pub(super) fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
         let algorithm = Problem::Conv(Direction::Forward, self).algorithm(tape);
         self.within_rounds(algorithm, self.ci.div_ceil(4))?;
         let launch = match algorithm {
@@ -231,7 +231,7 @@ impl Sizes {
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
     }
 
-    fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
+    pub(super) fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
         let algorithm = Problem::Conv(Direction::Input, self).algorithm(tape);
         self.within_rounds(algorithm, (self.co / self.conv.groups).div_ceil(4))?;
@@ -246,7 +246,7 @@ impl Sizes {
         tape.launch(launch)
     }
 
-    fn grad_weight(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
+    pub(super) fn grad_weight(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dw) = tape.gradient(weight)? else { return Ok(()) };
         let algorithm = Problem::Conv(Direction::Weight, self).algorithm(tape);
         let split = self.split(algorithm);

@@ -6,6 +6,7 @@
 
 mod add;
 mod algorithm;
+mod alone;
 mod augment;
 mod avg_pool;
 mod bank_update;
@@ -18,6 +19,7 @@ mod max_pool;
 mod mean;
 mod nce;
 mod negatives;
+mod parse;
 mod problem;
 mod prox;
 mod relu;
@@ -30,6 +32,7 @@ mod winograd;
 
 pub use add::add;
 pub use algorithm::{Algorithm, Tile};
+pub use alone::Operand;
 #[cfg(feature = "selftest")]
 pub(crate) use augment::augment_drawn;
 pub use augment::{Augmentation, augment};

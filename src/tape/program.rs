@@ -207,6 +207,15 @@ impl Program {
         self.gpu.time(&self.dispatches, self.within(range, "time")?, times)
     }
 
+    /// The same by the device's own clock ([`Gpu::has_clock`]), which knows nothing of what submitting costs, and over fewer
+    /// runs where so many would take long; by the wall clock where there is none.
+    ///
+    /// # Errors
+    /// As [`time`](Self::time).
+    pub fn time_on_device(&mut self, range: Range<usize>, times: usize) -> Result<f64> {
+        self.gpu.time_on_device(&self.dispatches, self.within(range, "time")?, times)
+    }
+
     /// Begin to read a tensor; the words come in the device's layout. See [`unpack`](Self::unpack).
     ///
     /// # Errors

@@ -1,8 +1,9 @@
-//! A run's folder: `config.json`, `metrics.jsonl` and the checkpoint.
+//! A run's folder: `config.json`, `kernels.json`, `metrics.jsonl` and the checkpoint.
 
-use super::Config;
+use super::{Config, kernels};
 use crate::checkpoint::{self, File, JsonLines};
 use crate::error::{Error, Result};
+use crate::gpu::Choices;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -13,11 +14,11 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Make the folder of a new run. An empty folder may be there already.
+    /// Make the folder of a new run, which is computed by `choices`. An empty folder may be there already.
     ///
     /// # Errors
     /// [`Error::Data`] where something is in it; [`Error::Io`] where it cannot be written.
-    pub fn create(path: &Path, config: &Config) -> Result<Self> {
+    pub fn create(path: &Path, config: &Config, choices: &Choices) -> Result<Self> {
         let busy = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
         if busy {
             let reason = "is there already and not empty; choose another --out, or add --resume to go on with the run in it";
@@ -26,6 +27,7 @@ impl Folder {
         std::fs::create_dir_all(path).map_err(|e| Error::io("making the folder", path, e))?;
         let text = serde_json::to_string_pretty(config).map_err(|e| Error::value("run", "config", "serialisable", e))?;
         checkpoint::write(path.join("config.json"), format!("{text}\n").as_bytes())?;
+        kernels::write(path, choices)?;
         Ok(Self { path: path.to_owned(), metrics: JsonLines::open(path.join("metrics.jsonl"))? })
     }
 

@@ -9,9 +9,11 @@ mod checkpoint;
 mod config;
 mod features;
 mod folder;
+mod kernels;
 mod pace;
 mod run;
 mod step;
+pub mod tune;
 
 pub use checkpoint::Progress;
 pub use config::{Choices, Config, Preset, SOFTMAX_IMAGES};

@@ -3,12 +3,12 @@
 use super::checkpoint::{self, Progress};
 use super::features::embed_some;
 use super::pace::Pace;
-use super::{Config, Folder, Images, StepOptions, TrainingStep};
+use super::{Config, Folder, Images, StepOptions, TrainingStep, kernels};
 use crate::checkpoint::File;
 use crate::data::{Batch, Dataset, Loader, Sampler};
 use crate::error::{Error, Result};
 use crate::eval::{Layer, Matrix, accuracy, neighbours};
-use crate::gpu::{Gpu, Read};
+use crate::gpu::{Choices, Gpu, Read};
 use crate::nn::ResNet;
 use crate::npid::{self, Loss};
 use crate::ops::Augmentation;
@@ -129,19 +129,46 @@ impl Run {
     /// # Errors
     /// [`Error::Data`], [`Error::Io`] for the folder; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::Value`].
     pub fn new(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: Option<&Path>) -> Result<Self> {
+        Self::new_by(gpu, config, dataset, folder, |_| Ok(None))
+    }
+
+    /// As [`Run::new`], with algorithms that `choose` picks once the problems of a step are known: it gets what a step by
+    /// the choices of `gpu` uses, and returns others that are to be in force, if any. They are written into the folder, and repeated
+    /// by [`Run::resume`].
+    ///
+    /// # Errors
+    /// Those of [`Run::new`] and of `choose`.
+    pub fn new_by(
+        gpu: &Gpu,
+        config: Config,
+        dataset: Arc<dyn Dataset>,
+        folder: Option<&Path>,
+        choose: impl FnOnce(&Choices) -> Result<Option<Choices>>,
+    ) -> Result<Self> {
         let mut run = Self::prepare(gpu, config, dataset)?;
-        run.folder = folder.map(|path| Folder::create(path, &run.config)).transpose()?;
+        let used = run.step.program().choices();
+        if let Some(chosen) = choose(used)? {
+            let same = used.iter().all(|(problem, algorithm)| chosen.get(problem).is_none_or(|other| other == algorithm));
+            run.gpu = gpu.with_choices(chosen);
+            if !same {
+                run.step = Self::compile(&run.gpu, &run.config, &run.net, &run.store, run.words)?;
+            }
+        }
+        let in_force = kernels::in_force(&run.gpu, run.step.program().choices());
+        run.folder = folder.map(|path| Folder::create(path, &run.config, &in_force)).transpose()?;
         run.save()?;
         Ok(run)
     }
 
     /// Go on with the run in `folder` from its checkpoint, which must have been made with the same `config`.
     ///
-    /// On the same adapter and driver the run ends with the same bits as if it had not stopped; otherwise the returned
-    /// note says so.
+    /// Products and convolutions are computed by the algorithms that its `kernels.json` names, whatever `gpu` has chosen; in a folder
+    /// without that file, by those of `gpu`. On the same adapter and driver the run ends with the same bits as if it had not
+    /// stopped; otherwise the returned note says so.
     ///
     /// # Errors
-    /// [`Error::Data`] for a missing checkpoint, [`Error::Checkpoint`] for a damaged or foreign one; [`Error::Limit`], [`Error::OutOfMemory`].
+    /// [`Error::Data`] for a missing checkpoint or damaged choices, [`Error::Checkpoint`] for a damaged or foreign
+    /// checkpoint; [`Error::Limit`], [`Error::OutOfMemory`].
     pub fn resume(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: &Path) -> Result<(Self, Option<String>)> {
         let path = Folder::checkpoint(folder);
         if !path.is_file() {
@@ -157,14 +184,23 @@ impl Run {
                 format!("was made with another configuration ({difference}); repeat the run's options, or begin a new one");
             return Err(Error::Checkpoint { path, offset: 0, reason });
         }
-        let mut run = Self::prepare(gpu, config, dataset)?;
+        let stored = kernels::read(folder)?;
+        let gpu = stored.as_ref().map_or_else(|| gpu.clone(), |choices| gpu.with_choices(choices.clone()));
+        let mut run = Self::prepare(&gpu, config, dataset)?;
         checkpoint::restore(&path, &file, &mut run.store)?;
         run.progress = progress;
         run.folder = Some(Folder::reopen(folder, progress.step)?);
+        let used = run.step.program().choices();
+        let in_force = kernels::in_force(&gpu, used);
+        if stored.as_ref() != Some(&in_force) {
+            kernels::write(folder, &in_force)?;
+        }
         let here = format!("{}, {}", gpu.facts().name, gpu.facts().driver);
-        let note = (adapter != here)
+        let moved = (adapter != here)
             .then(|| format!("the run began on {adapter} and goes on on {here}: results will differ in the last bits"));
-        Ok((run, note))
+        let missing = stored.and_then(|stored| kernels::missing(&stored, used));
+        let notes: Vec<String> = [moved, missing].into_iter().flatten().collect();
+        Ok((run, (!notes.is_empty()).then(|| notes.join("; "))))
     }
 
     fn prepare(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Self> {
@@ -198,6 +234,11 @@ impl Run {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// By which algorithms a step's products and convolutions are computed.
+    pub fn kernels(&mut self) -> &Choices {
+        self.step.program().choices()
     }
 
     /// The network.

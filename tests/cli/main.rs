@@ -10,6 +10,7 @@ mod first_use;
 mod output;
 #[cfg(unix)]
 mod stop;
+mod tune;
 
 use image::{Rgb, RgbImage};
 use std::path::{Path, PathBuf};

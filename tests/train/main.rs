@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod bits;
+mod kernels;
 mod labels;
 mod learning;
 mod lost;

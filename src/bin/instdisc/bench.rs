@@ -4,8 +4,11 @@
 mod date;
 mod table;
 
+use crate::kernels::KernelArgs;
 use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::ops::{Form, GemmSizes, Problem};
 use instdisc::train::bench::{self, Bench, Case, Measurement, Options, cases, mark_fastest, profile};
+use instdisc::train::{Choices, tune};
 use instdisc::{Error, Result, checkpoint};
 use std::path::{Path, PathBuf};
 use table::Table;
@@ -50,6 +53,8 @@ pub(crate) struct Args {
     /// Where the time of a training step goes, kernel by kernel, instead of the cases.
     #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare"])]
     profile: bool,
+    #[command(flatten)]
+    kernels: KernelArgs,
     /// JSON Lines on standard output.
     #[arg(long)]
     json: bool,
@@ -143,6 +148,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let earlier = args.compare.as_deref().map(bench::read).transpose()?;
     args.plot.as_deref().map_or(Ok(()), can_draw)?;
     let gpu = Gpu::open(&OpenOptions { adapter: args.adapter.clone(), limits: None })?;
+    let gpu = args.kernels.tuned(&gpu, |gpu| problems(gpu, &args.options()))?;
     if !args.json {
         println!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);
     }
@@ -213,6 +219,24 @@ fn compare(mut then: Vec<Measurement>, now: &[Measurement], args: &Args) {
     } else {
         table::comparison(&found, args.variants.is_some());
     }
+}
+
+/// The problems of the steps that are measured, and the products of the case `gemm`.
+fn problems(gpu: &Gpu, options: &[Options]) -> Result<Vec<Problem>> {
+    let mut all = vec![Problem::Gemm(Form::Nn, GemmSizes { batch: 1, rows: 512, depth: 512, cols: 512 })];
+    for Options { batch, arch, width, size, .. } in options {
+        let choices = Choices {
+            arch: Some(arch.clone()),
+            width: Some(*width),
+            size: Some(*size),
+            batch: Some(*batch),
+            loss: Some("nce".into()),
+            ..Choices::default()
+        };
+        let (config, _) = choices.resolve(50_000, *size, 0)?;
+        all.extend(tune::problems(gpu, &config)?);
+    }
+    Ok(all)
 }
 
 fn print_profile(gpu: &Gpu, options: &Options, json: bool) -> Result<()> {

@@ -3,10 +3,12 @@
 mod adapters;
 mod bench;
 mod embed;
+mod kernels;
 mod knn;
 mod selftest;
 mod show;
 mod train;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ enum Command {
     Embed(embed::Args),
     Knn(knn::Args),
     Bench(bench::Args),
+    Tune(Box<tune::Args>),
     Selftest(selftest::Args),
 }
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Knn(args) => knn::run(&args),
         Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(&args),
         Command::Selftest(args) => selftest::run(&args),
     };
     match result {

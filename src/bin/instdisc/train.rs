@@ -1,5 +1,6 @@
 //! `instdisc train`.
 
+use crate::kernels::{self, KernelArgs, OnOff};
 use crate::show::{self, DataArgs};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,6 +9,7 @@ use instdisc::gpu::Gpu;
 use instdisc::nn::Stem;
 use instdisc::npid::{Loss, ZRule};
 use instdisc::optim::Schedule;
+use instdisc::train::tune::{problems_of, scores};
 use instdisc::train::{Choices, Config, Event, Outcome, Preset, Run, RunOptions};
 use instdisc::{Error, Result};
 use std::io::IsTerminal;
@@ -24,7 +26,7 @@ use std::time::Instant;
 pub(crate) struct Args {
     /// Folder of images, or of CIFAR binary files
     data: PathBuf,
-    /// Folder of the run: config.json, metrics.jsonl, last.safetensors
+    /// Folder of the run: config.json, kernels.json, metrics.jsonl, last.safetensors
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
     /// Labelled images to judge features with [default: some of DATA against the others; for CIFAR its test part]
@@ -107,6 +109,8 @@ pub(crate) struct Args {
     /// Part of the adapter's name, or its number in `instdisc adapters` [default: the best]
     #[arg(long)]
     adapter: Option<String>,
+    #[command(flatten)]
+    kernels: KernelArgs,
     /// Go on with the run in --out, with the same options
     #[arg(long)]
     resume: bool,
@@ -135,12 +139,6 @@ enum ZArg {
 enum ScheduleArg {
     Step,
     Cosine,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum OnOff {
-    On,
-    Off,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -234,9 +232,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn begin(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Run> {
-    if !args.resume {
-        return Run::new(gpu, config, dataset, Some(&args.out));
+    let gpu = &args.kernels.allow(gpu);
+    if args.resume {
+        if args.kernels.given() {
+            eprintln!("note: --tune and --winograd are for new runs; this one goes on by the kernels it began with");
+        }
+        return resume(args, gpu, config, dataset);
     }
+    let Some(effort) = args.kernels.effort() else { return Run::new(gpu, config, dataset, Some(&args.out)) };
+    let mut cache = kernels::cache(gpu);
+    let judged = scores(gpu, &config);
+    Run::new_by(&kernels::known(gpu, &cache), config, dataset, Some(&args.out), |used| {
+        let mut problems = problems_of(used)?;
+        problems.push(judged);
+        kernels::choose(gpu, effort, &problems, &mut cache).map(Some)
+    })
+}
+
+fn resume(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Run> {
     let (run, note) = Run::resume(gpu, config, dataset, &args.out)?;
     eprintln!("going on from step {}", run.progress().step);
     note.iter().for_each(|note| eprintln!("note: {note}"));

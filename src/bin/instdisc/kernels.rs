@@ -1,0 +1,136 @@
+//! What several commands share about kernels: their options, and tuning with a bar.
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use instdisc::Result;
+use instdisc::gpu::{Choices, Gpu};
+use instdisc::ops::Problem;
+use instdisc::train::tune::{Cache, Effort, Report, Tuner, cache_folder};
+use std::io::IsTerminal;
+
+/// Which kernels may compute, and whether to look for the fastest.
+#[derive(clap::Args, Debug, Clone, Copy)]
+pub(crate) struct KernelArgs {
+    /// Measure which kernels are fastest here, or use what was measured earlier [default: off: a static table]
+    #[arg(long, value_enum, value_name = "HOW")]
+    tune: Option<Tune>,
+    /// Whether convolutions may be computed by Winograd's algorithms, which round more [default: on]
+    #[arg(long, value_enum)]
+    winograd: Option<OnOff>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tune {
+    /// What the static table prefers
+    Off,
+    /// Within 3 seconds on a GPU, 20 on a software adapter
+    Quick,
+    /// Every candidate
+    Full,
+}
+
+impl KernelArgs {
+    /// `gpu` with the algorithms that may be used.
+    pub(crate) fn allow(&self, gpu: &Gpu) -> Gpu {
+        allow(gpu, self.winograd)
+    }
+
+    /// The same, tuned for `problems` if that was asked for.
+    pub(crate) fn tuned(&self, gpu: &Gpu, problems: impl FnOnce(&Gpu) -> Result<Vec<Problem>>) -> Result<Gpu> {
+        let gpu = self.allow(gpu);
+        let Some(effort) = self.effort() else { return Ok(gpu) };
+        let choices = choose(&gpu, effort, &problems(&gpu)?, &mut cache(&gpu))?;
+        Ok(gpu.with_choices(choices))
+    }
+
+    /// Whether something was said of kernels.
+    pub(crate) fn given(&self) -> bool {
+        self.tune.is_some() || self.winograd.is_some()
+    }
+
+    /// How much trouble to take, if any.
+    pub(crate) fn effort(&self) -> Option<Effort> {
+        match self.tune? {
+            Tune::Off => None,
+            Tune::Quick => Some(Effort::Quick),
+            Tune::Full => Some(Effort::Full),
+        }
+    }
+}
+
+/// `gpu` with Winograd's algorithms or without.
+pub(crate) fn allow(gpu: &Gpu, winograd: Option<OnOff>) -> Gpu {
+    let mut choices = gpu.choices().clone();
+    choices.allow_winograd(winograd != Some(OnOff::Off));
+    gpu.with_choices(choices)
+}
+
+/// The cache of `gpu`, and a word where something in it was passed over or there is none.
+pub(crate) fn cache(gpu: &Gpu) -> Cache {
+    let Some(folder) = cache_folder() else {
+        eprintln!("note: no folder for a cache; set INSTDISC_CACHE to keep what is measured");
+        return Cache::in_memory(gpu);
+    };
+    let (cache, word) = Cache::open(&folder, gpu);
+    word.iter().for_each(|word| eprintln!("note: {word}"));
+    cache
+}
+
+/// `gpu` with everything that `cache` knows, before anything is measured.
+pub(crate) fn known(gpu: &Gpu, cache: &Cache) -> Gpu {
+    let report = Report { found: cache.all(gpu), ..Report::default() };
+    gpu.with_choices(report.choices(gpu.choices().clone()))
+}
+
+/// Tune with a bar on a terminal, keep what was found, and say what there is to say.
+pub(crate) fn tune(tuner: &Tuner, problems: &[Problem], cache: &mut Cache) -> Report {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("tuning {wide_bar} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let mut measured = 0;
+    let report = tuner.run(problems, cache, &mut |found, left| {
+        measured += 1;
+        bar.set_length((measured + left) as u64);
+        bar.set_position(measured as u64);
+        bar.set_message(found.problem.clone());
+    });
+    bar.finish_and_clear();
+    if let Err(error) = if measured > 0 { cache.save() } else { Ok(()) } {
+        eprintln!("note: what was measured is not kept: {error}");
+    }
+    for found in &report.found {
+        for out in &found.left_out {
+            eprintln!("note: {}: `{}` is left out: it {}", found.problem, out.algorithm, out.why);
+        }
+    }
+    let left = report.out_of_time();
+    if left > 0 {
+        eprintln!(
+            "note: no time was left for {left} of {} problems, which keep the preferred kernels; tune again to go on",
+            report.found.len()
+        );
+    }
+    report
+}
+
+/// Tune the problems that a recording by the choices of `gpu` uses, and return what is to be in force.
+pub(crate) fn choose(gpu: &Gpu, effort: Effort, problems: &[Problem], cache: &mut Cache) -> Result<Choices> {
+    let report = tune(&Tuner::new(gpu, effort), problems, cache);
+    gpu.check()?;
+    let faster = report.found.iter().filter(|found| found.algorithm != found.preferred).count();
+    eprintln!(
+        "kernels: {} problems, {faster} computed otherwise than the static table prefers; {:.1} s",
+        report.found.len(),
+        report.seconds
+    );
+    let mut choices = Choices::default();
+    choices.allow_winograd(gpu.choices().allows_winograd());
+    Ok(report.choices(choices))
+}
