@@ -92,7 +92,7 @@ impl PeakMeter {
     /// One sample of both rates.
     ///
     /// # Errors
-    /// As [`Gpu::time`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Timeout`](crate::Error::Timeout).
     pub fn sample(&self) -> Result<Peak> {
         Ok(Peak { flops: self.flops()?, bytes_per_second: self.bytes_per_second()? })
     }

@@ -53,8 +53,11 @@ fn every_algorithm_passes_every_case() {
     let every = |algorithm: &str| stride(algorithm, filter.as_deref());
     let mut algorithms: Vec<_> = all().into_iter().collect();
     algorithms.retain(|algorithm| every(algorithm) > 0);
-    let some = |(i, a)| cases.iter().skip(i % every(a)).step_by(every(a)).map(move |case| (a, case));
-    let jobs: Vec<(&String, &Case)> = algorithms.iter().enumerate().flat_map(some).collect();
+    let mut jobs: Vec<(&String, &Case)> = Vec::new();
+    for (i, algorithm) in algorithms.iter().enumerate() {
+        let every = every(algorithm);
+        jobs.extend(cases.iter().skip(i % every).step_by(every).map(|case| (algorithm, case)));
+    }
     let next = AtomicUsize::new(0);
     let (used, failed) = (Mutex::new(BTreeMap::<&str, usize>::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

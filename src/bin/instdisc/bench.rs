@@ -205,10 +205,10 @@ fn can_draw(path: &Path) -> Result<()> {
 }
 
 fn compare(mut then: Vec<Measurement>, now: &[Measurement], args: &Args) {
-    if let (Some(old), Some(new)) = (then.first(), now.first()) {
-        if old.adapter != new.adapter {
-            eprintln!("note: compared with another adapter: {}", old.adapter);
-        }
+    if let (Some(old), Some(new)) = (then.first(), now.first())
+        && old.adapter != new.adapter
+    {
+        eprintln!("note: compared with another adapter: {}", old.adapter);
     }
     if let Some(text) = &args.filter {
         then.retain(|row| row.case.contains(text.as_str()) || row.shape.contains(text.as_str()));

@@ -90,6 +90,14 @@ pub(crate) fn known(gpu: &Gpu, cache: &Cache) -> Gpu {
 
 /// Tune with a bar on a terminal, keep what was found, and say what there is to say.
 pub(crate) fn tune(tuner: &Tuner, problems: &[Problem], cache: &mut Cache) -> Report {
+    let unknown = tuner.unknown(problems, cache);
+    let (estimate, budget) = (tuner.estimate(&unknown), tuner.seconds_at_most());
+    let about = match unknown.len() {
+        0 => String::new(),
+        _ if budget.is_finite() => format!(": {:.0} s at most", budget.max(0.0)),
+        _ => format!(": about {estimate:.0} s"),
+    };
+    eprintln!("kernels: {} problems, {} to measure{about}", problems.len(), unknown.len());
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("tuning {wide_bar} {pos}/{len} {msg}") {
         bar.set_style(style);
@@ -125,11 +133,7 @@ pub(crate) fn choose(gpu: &Gpu, effort: Effort, problems: &[Problem], cache: &mu
     let report = tune(&Tuner::new(gpu, effort), problems, cache);
     gpu.check()?;
     let faster = report.found.iter().filter(|found| found.algorithm != found.preferred).count();
-    eprintln!(
-        "kernels: {} problems, {faster} computed otherwise than the static table prefers; {:.1} s",
-        report.found.len(),
-        report.seconds
-    );
+    eprintln!("kernels: {faster} computed otherwise than the static table prefers; {:.2} s", report.seconds);
     let mut choices = Choices::default();
     choices.allow_winograd(gpu.choices().allows_winograd());
     Ok(report.choices(choices))

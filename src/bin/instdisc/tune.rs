@@ -91,9 +91,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let problems = problems(&gpu, &config)?;
     // Recording a step has made kernels too, which counts.
     let tuner = Tuner::new(&gpu, effort).budget(budget - start.elapsed().as_secs_f64());
-    let unknown: Vec<_> = problems.iter().copied().filter(|problem| cache.found(&gpu, problem, effort).is_none()).collect();
-    let limit = if budget.is_finite() { format!(", {budget:.0} s at most") } else { String::new() };
-    eprintln!("{} problems, {} to measure: about {:.0} s{limit}", problems.len(), unknown.len(), tuner.estimate(&unknown));
     let report = kernels::tune(&tuner, &problems, &mut cache);
     print(&gpu, &report, args.json);
     gpu.check()?;

@@ -1,7 +1,7 @@
 //! How fast the kernels are on an adapter, against what the adapter itself does.
 //!
 //! [`cases`] lists what can be measured and [`Bench::run`] measures one of them. Each sample of a case is taken next to a
-//! sample of the adapter's own rate ([`PeakMeter`]), so that `fraction_of_peak` holds on a machine that others use too.
+//! sample of the adapter's own rate ([`PeakMeter`](crate::gpu::PeakMeter)), so that `fraction_of_peak` holds on a machine that others use too.
 //!
 //! - A case of one op is a one-op tape whose dispatches run over and over in one submission, for at least 50 ms a sample.
 //! - `train_step` is timed as `train` runs it: the host writes a batch, submits the step, and reads losses two steps late.

@@ -15,7 +15,7 @@ use std::ops::Range;
 const SAMPLE: f64 = 0.05;
 const STEP_SAMPLE: f64 = 0.5;
 
-/// A case with its program, to time it by other means than [`Bench::run`].
+/// A case with its program, to time it by other means than [`Bench::run`](super::Bench::run).
 pub struct Prepared {
     pub(super) run: Run,
     pub(super) work: Work,

@@ -27,7 +27,7 @@ pub struct Share {
 /// Where the time of a training step goes: each dispatch timed alone, summed by kernel, the dearest first.
 ///
 /// # Errors
-/// As [`Bench::run`].
+/// As [`Bench::run`](super::Bench::run).
 pub fn profile(gpu: &Gpu, options: &Options) -> Result<Vec<Share>> {
     let (mut trainer, _store) = Trainer::new(gpu, options)?;
     trainer.seconds(1)?;

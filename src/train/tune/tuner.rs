@@ -79,9 +79,14 @@ impl Tuner {
         self
     }
 
-    /// How much trouble it takes.
-    pub fn effort(&self) -> Effort {
-        self.effort
+    /// Seconds that it may take.
+    pub fn seconds_at_most(&self) -> f64 {
+        self.budget
+    }
+
+    /// Those of `problems` of which `cache` does not know enough.
+    pub fn unknown(&self, problems: &[Problem], cache: &Cache) -> Vec<Problem> {
+        problems.iter().copied().filter(|problem| cache.found(&self.gpu, problem, self.effort).is_none()).collect()
     }
 
     /// About how many seconds a run over `problems` takes: a rough guess from usual rates, for those who wait.
@@ -98,7 +103,7 @@ impl Tuner {
                 pipelines.insert((family(problem), name), ());
             }
         }
-        seconds.min(self.budget) + compile * pipelines.len() as f64
+        self.budget.min(seconds + compile * pipelines.len() as f64)
     }
 
     /// Find the fastest algorithm for each of `problems` and say so to `on`, with how many are left. What `cache` knows is
