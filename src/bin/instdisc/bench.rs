@@ -211,7 +211,8 @@ fn compare(mut then: Vec<Measurement>, now: &[Measurement], args: &Args) {
         eprintln!("note: compared with another adapter: {}", old.adapter);
     }
     if let Some(text) = &args.filter {
-        then.retain(|row| row.case.contains(text.as_str()) || row.shape.contains(text.as_str()));
+        let meets = |row: &Measurement| row.case.contains(text.as_str()) || row.shape.contains(text.as_str());
+        then.retain(|row| meets(row) || row.case.starts_with("peak."));
     }
     let found = bench::compare(&then, now);
     if args.json {
