@@ -33,8 +33,7 @@ fn stride(algorithm: &str, filter: Option<&str>) -> usize {
     match filter {
         Some(text) => usize::from(text == "all" || algorithm.contains(text)),
         None if algorithm.contains("tiled") && !tiles.iter().any(|tile| algorithm.ends_with(tile)) => 0,
-        None if algorithm.starts_with("winograd") => 12,
-        None if algorithm.contains("tiled") => 6,
+        None if algorithm.starts_with("direct tiled") => 6,
         None => 1,
     }
 }
