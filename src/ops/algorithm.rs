@@ -49,14 +49,13 @@ impl Tile {
     }
 
     /// All tiles that `gpu` can hold, those of the family that is made for it first, and of those for GPUs the one that should
-    /// be the fastest for `product`. Only where B is read line by line (`lines`) do the largest for processors compile in
-    /// reasonable time.
-    pub(super) fn all(gpu: &Gpu, product: Product, lines: bool) -> Vec<Self> {
+    /// be the fastest for `product`. The largest for processors only where it is worth its time to compile.
+    pub(super) fn all(gpu: &Gpu, product: Product, large: bool) -> Vec<Self> {
         let mut lanes = [1, 2, 4].map(|cols| Self::Lanes { rows: 8, cols, across: 1, down: 1 }).to_vec();
         let together = gpu.together();
         if together > 1 {
             lanes.extend([(16, 1), (32, 1), (16, 2)].map(|(rows, cols)| Self::across(rows, cols, together)));
-            lanes.extend(lines.then(|| Self::across(32, 2, together)));
+            lanes.extend(large.then(|| Self::across(32, 2, together)));
             lanes.extend(
                 [(8, 1), (16, 1), (4, 2), (8, 2), (16, 2), (4, 4), (8, 4)].map(|(rows, cols)| Self::down(rows, cols, together)),
             );
@@ -66,7 +65,7 @@ impl Tile {
     }
 
     /// What does well on `gpu` without measuring.
-    pub(super) fn preferred(gpu: &Gpu, product: Product, lines: bool) -> Self {
+    pub(super) fn preferred(gpu: &Gpu, product: Product, large: bool) -> Self {
         let (columns, together) = (product.cols / 4, gpu.together());
         if !gpu.facts().software {
             let mut tiles = Tiled::ranked(gpu, product).into_iter();
@@ -76,7 +75,7 @@ impl Tile {
         match columns {
             _ if together == 1 => Self::everywhere(columns),
             0..=4 => Self::down(8, columns.next_power_of_two().max(1) as u32, together),
-            16.. if lines => Self::across(4 * together, 2, together),
+            16.. if large => Self::across(4 * together, 2, together),
             _ => Self::across(4 * together, 1, together),
         }
     }
