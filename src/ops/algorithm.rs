@@ -69,7 +69,8 @@ impl Tile {
         let (columns, together) = (product.cols / 4, gpu.together());
         if !gpu.facts().software {
             let mut tiles = Tiled::ranked(gpu, product).into_iter();
-            let within = tiles.find(|tile| tile.rounds(product.depth) <= MAX_ROUNDS);
+            // With some room for a convolution's steps from tap to tap.
+            let within = tiles.find(|tile| tile.rounds(product.depth) + 1024 <= MAX_ROUNDS);
             return within.map_or(Self::everywhere(columns), Self::Tiled);
         }
         match columns {

@@ -209,10 +209,10 @@ impl Sizes {
     }
 
     /// Refuse a sum over so many vec4 of channels at every tap that would make a lane loop more often than drivers let it.
-    fn within_rounds(self, algorithm: Algorithm, vectors: usize) -> Result<()> {
+    fn within_rounds(self, algorithm: Algorithm, direction: Direction, vectors: usize) -> Result<()> {
         let taps = self.kh * self.kw;
         let rounds = match algorithm {
-            Algorithm::Direct(Tile::Tiled(tile)) => tile.rounds(taps.saturating_mul(4 * vectors)).saturating_add(taps),
+            Algorithm::Direct(Tile::Tiled(tile)) => tile.rounds(self.product(direction).depth).saturating_add(taps),
             Algorithm::Direct(_) => taps.saturating_mul(vectors + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
             Algorithm::Winograd { .. } => return Ok(()), // its products see to it
@@ -222,7 +222,7 @@ impl Sizes {
 
     pub(super) fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
         let algorithm = Problem::Conv(Direction::Forward, self).algorithm(tape);
-        self.within_rounds(algorithm, self.ci.div_ceil(4))?;
+        self.within_rounds(algorithm, Direction::Forward, self.ci.div_ceil(4))?;
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
@@ -234,7 +234,7 @@ impl Sizes {
     pub(super) fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
         let algorithm = Problem::Conv(Direction::Input, self).algorithm(tape);
-        self.within_rounds(algorithm, (self.co / self.conv.groups).div_ceil(4))?;
+        self.within_rounds(algorithm, Direction::Input, (self.co / self.conv.groups).div_ceil(4))?;
         let launch = match algorithm {
             Algorithm::Scalar => {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)

@@ -21,12 +21,28 @@ impl FromStr for Problem {
             _ => None,
         };
         // What prints otherwise is no problem of ours: `k03`, or a padding that goes without saying.
-        problem.filter(|problem| problem.to_string() == text).ok_or_else(fault)
+        problem.filter(|problem| problem.to_string() == text && countable(problem)).ok_or_else(fault)
     }
 }
 
-/// Sizes above this are no image's and no matrix's; products of four of them would still fit.
+/// Sizes above this are no image's and no matrix's.
 const MOST: usize = 1 << 31;
+
+/// Whether its operations, parts and padding can be counted without overflow.
+fn countable(problem: &Problem) -> bool {
+    let factors = match *problem {
+        Problem::Conv(_, s) => {
+            let wide = |side: usize| side + 2 * s.conv.pad + s.conv.stride;
+            if s.conv.pad > 1 << 20 || s.conv.stride > 1 << 20 {
+                return false;
+            }
+            [s.n, wide(s.h), wide(s.w), s.ci + 3, s.co + 3, s.conv.groups, s.kh, s.kw]
+        }
+        Problem::Gemm(_, s) => [s.batch, s.rows + 3, s.depth + 3, s.cols + 3, 1, 1, 1, 1],
+    };
+    let product = factors.iter().try_fold(1u128, |product, &factor| product.checked_mul(factor as u128));
+    product.is_some_and(|product| product < 1 << 56)
+}
 
 fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|n| (1..=MOST).contains(n))
@@ -105,6 +121,9 @@ mod tests {
             "gemm.nn 1 of 4x4x4",
             "gemm.xx 4x4x4",
             "gemm.nn 99999999999999999999x1x1",
+            "gemm.nn 2147483648x2147483648x2147483648",
+            "conv2d.forward b1000000 1000000->1000000 1000000x1000000 k3 s1",
+            "conv2d.forward b1 4->4 8x8 k3 s1 p2000000",
             "conv2d 4x4x4",
             "conv2d.forward b4 64->64 32x32 k3",
             "conv2d.forward b4 64->64 32x32 k3 s0",

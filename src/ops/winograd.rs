@@ -112,7 +112,9 @@ impl Winograd {
         let (form, product) = self.product(direction);
         let all = Tile::all(gpu, product.product(form), false).into_iter();
         let (lanes, tiled): (Vec<_>, Vec<_>) = all.partition(|tile| matches!(tile, Tile::Lanes { .. }));
-        let full = lanes.into_iter().filter(|tile| matches!(tile, Tile::Lanes { rows, cols, .. } if rows * cols == 32));
+        let preferred = Tile::preferred(gpu, product.product(form), false);
+        let full = |tile: &Tile| matches!(tile, Tile::Lanes { rows, cols, .. } if rows * cols == 32) || *tile == preferred;
+        let full = lanes.into_iter().filter(full);
         let (full, tiled) = (full.collect::<Vec<_>>(), tiled.into_iter().take(3).collect::<Vec<_>>());
         if gpu.facts().software { [full, tiled].concat() } else { [tiled, full].concat() }
     }

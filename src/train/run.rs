@@ -198,8 +198,12 @@ impl Run {
         let here = format!("{}, {}", gpu.facts().name, gpu.facts().driver);
         let moved = (adapter != here)
             .then(|| format!("the run began on {adapter} and goes on on {here}: results will differ in the last bits"));
+        let unknown = stored.is_none().then(|| {
+            "the folder has no kernels.json, so this version's choices compute products and convolutions: results may differ in the last bits"
+                .to_owned()
+        });
         let missing = stored.and_then(|stored| kernels::missing(&stored, used));
-        let notes: Vec<String> = [moved, missing].into_iter().flatten().collect();
+        let notes: Vec<String> = [moved, unknown, missing].into_iter().flatten().collect();
         Ok((run, (!notes.is_empty()).then(|| notes.join("; "))))
     }
 

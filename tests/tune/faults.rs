@@ -73,6 +73,19 @@ fn wrong_candidates_are_named_and_never_chosen() {
     println!("scorecard tune wrong candidates: {named} of {named} named and left out, also in the preferred one's place");
 }
 
+/// A driver that spoils a whole family of kernels spoils them alike.
+#[test]
+fn candidates_that_are_wrong_in_the_same_way_do_not_outvote_right_ones() {
+    let report = with(|gpu, problem| {
+        let off: Spoil = |tape, y| plus(tape, y, y.words() / 2 + 1, 1.0);
+        let wrong = ["first", "second"].map(|name| spoilt(*problem, name, off));
+        wrong.into_iter().chain(Candidate::all(gpu, problem)).collect()
+    });
+    let found = &report.found[0];
+    let out: Vec<_> = found.left_out.iter().map(|one| one.algorithm.as_str()).collect();
+    assert_eq!((found.basis, out), (Basis::Measured, vec!["first", "second"]), "{found:?}");
+}
+
 #[test]
 fn where_nothing_works_the_static_table_stays() {
     let report = with(|_, problem| ways().into_iter().map(|(name, spoil, _)| spoilt(*problem, name, spoil)).collect());

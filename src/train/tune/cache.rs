@@ -133,7 +133,11 @@ impl Cache {
             std::fs::create_dir_all(folder).map_err(|e| Error::io("making the folder", folder, e))?;
             checkpoint::clean(folder)?;
         }
-        let (others, _) = read(&std::fs::read(&path).unwrap_or_default(), &self.place);
+        let written = match std::fs::read(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("reading", path, error)),
+            written => written.unwrap_or_default(),
+        };
+        let (others, _) = read(&written, &self.place);
         for (key, entry) in others {
             self.entries.entry(key).or_insert(entry);
         }

@@ -94,11 +94,11 @@ mod tests {
         let near = |a, b| distance(a, b);
         assert_eq!(near("direct lanes 8x4", "direct lanes 8x4"), 0.0);
         assert_eq!(near("direct lanes 8x4", "direct lanes 8x2"), 1.0);
-        assert_eq!(near("direct lanes 32x1 together 8", "direct lanes 16x2 together 8"), 2.0);
-        assert_eq!(near("direct lanes 32x1 together 8", "winograd4 lanes 32x1 together 8"), 1.0);
+        assert_eq!(near("direct lanes 32x1 across 8", "direct lanes 16x2 across 8"), 2.0);
+        assert_eq!(near("direct lanes 32x1 across 8", "winograd4 lanes 32x1 across 8"), 1.0);
         assert_eq!(near("winograd2 lanes 8x4", "winograd4 lanes 8x4"), 1.0);
         assert_eq!(near("direct lanes 8x4", "scalar"), 3.0);
-        assert_eq!(near("direct lanes 8x1", "direct lanes 8x1 together 8"), 2.0);
+        assert_eq!(near("direct lanes 8x1", "direct lanes 8x1 across 8"), 2.0);
         assert_eq!(near("a\u{e9}1", "a\u{e9}4"), 2.0);
     }
 }

@@ -98,7 +98,9 @@ pub(super) fn hold(
     sound.retain(|one| !one.samples.is_empty());
     let seen = sound.iter().map(|one| (one.candidate.name.clone(), one.median())).collect();
     let fastest = sound.iter().min_by(|a, b| a.median().total_cmp(&b.median()));
-    let Some(fastest) = fastest.filter(|_| whole) else { return seen };
+    // Out of time, the preferred one stays; unless it was found wrong.
+    let refuted = found.left_out.iter().any(|one| one.algorithm == found.preferred);
+    let Some(fastest) = fastest.filter(|_| whole || refuted) else { return seen };
     let preferred = sound.iter().find(|one| one.candidate.name == found.preferred);
     let chosen = preferred.filter(|preferred| fastest.median() > WORTH * preferred.median()).unwrap_or(fastest);
     found.basis = Basis::Measured;
@@ -143,9 +145,11 @@ fn check<'a>(gpu: &Gpu, task: &mut Task, candidates: &'a [Candidate], clock: &Cl
                     continue;
                 }
                 Ok(Some(why)) => {
-                    let algorithm = first.candidate.name.clone();
-                    found.left_out.push(LeftOut { algorithm, why: format!("is wrong: {why}") });
-                    sound.remove(0);
+                    // The others agreed with the first one in every element, so they are as wrong.
+                    found.left_out.extend(sound.drain(..).map(|one| {
+                        let algorithm = one.candidate.name.clone();
+                        LeftOut { algorithm, why: format!("is wrong, or agrees with what is: {why}") }
+                    }));
                 }
                 Ok(None) => {}
             }
