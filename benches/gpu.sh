@@ -5,7 +5,7 @@
 #   benches/gpu.sh --pack FOLDER    builds, and gathers in FOLDER what a machine without Rust needs; there: bash FOLDER/gpu.sh
 #
 #   QUICK=1        small sizes and few cases: minutes, also on a software adapter
-#   STEPS="a b"    only these of: adapters selftest ops bench bench50 tune tuned peers peers50
+#   STEPS="a b"    only these of: adapters selftest ops rates bench bench50 tune tune50 tuned tuned50 peers peers50
 #   OUT=FOLDER     where the results go
 #   LIMIT=SECONDS  what a step may take [3600]
 #   PYTHON=PATH    a Python 3, with PyTorch where PyTorch is to be compared [python3]
@@ -15,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
 QUICK=${QUICK:-0} LIMIT=${LIMIT:-3600} PYTHON=${PYTHON:-python3} BURN=${BURN:-1}
-STEPS=${STEPS:-adapters selftest ops bench bench50 tune tuned peers peers50}
+STEPS=${STEPS:-adapters selftest ops rates bench bench50 tune tune50 tuned tuned50 peers peers50}
 
 # Build everything and put it into $bin under short names.
 build() {
@@ -60,11 +60,6 @@ step() {
     # `+` since bash 3 takes an empty array for an unset one.
     { echo "\$ $*"; ${limit[@]+"${limit[@]}"} "$@"; } 2>&1 | tee "$OUT/$name.txt" || verdict=FAILED
     echo "$name $((SECONDS - start)) s $verdict" >>"$OUT/summary.txt"
-}
-
-# Whether the help of an `instdisc` command (or of all) speaks of a word.
-knows() {
-    "$bin/instdisc" ${2:+"$2"} --help | grep -qE "^ *$1\b"
 }
 
 # The peers that are there, as options of `compare`.
@@ -112,27 +107,36 @@ OUT=$(cd "$OUT" && pwd)
 } | tee "$OUT/head.txt"
 : >"$OUT/summary.txt"
 
+# What is measured on a GPU: ResNet-18 as for CIFAR, ResNet-50 at 224.
 if [ "$QUICK" = 1 ]; then
-    full="" tests=(errors)
-    small=(--batch 1 --width 8) large=(--batch 1 --width 8 --arch resnet50 --size 96) level=--quick
-    few=(--rounds 1 --samples 1 --seconds 0.01 --filter "gemm 512|train_step .* w8 |k1 s2")
+    full="" tests=(errors) level=quick
+    small=(--batch 1 --width 8) large=(--batch 1 --width 8 --arch resnet50 --size 96)
+    some=(--filter k1) few=(--rounds 1 --samples 1 --seconds 0.01 --filter "gemm 512|train_step .* w8 |k1 s2")
 else
-    full=--full tests=()
-    small=(--batch 128) large=(--batch 64 --arch resnet50 --size 224) level=--full
-    few=()
+    full=--full tests=() level=full
+    small=(--batch 128) large=(--batch 64 --arch resnet50 --size 224)
+    some=() few=()
 fi
-variants=$(knows --variants bench && echo --variants || true)
+# What is measured is kept with the results, and no earlier tuning is believed.
+export INSTDISC_CACHE=$OUT/cache
+bench=("$bin/instdisc" bench ${some[@]+"${some[@]}"})
+tune=("$bin/instdisc" tune "--$level" --loss nce)
+find_peers
+compare=("$PYTHON" "$bin/compare" --commit "$commit" --ours "'$bin/instdisc-peer-ours' --tuned"
+    --peer "untuned='$bin/instdisc-peer-ours'" ${peers[@]+"${peers[@]}"} ${few[@]+"${few[@]}"})
 
 step adapters "$bin/instdisc" adapters --json
 step selftest "$bin/instdisc" selftest $full
 # `complete` reads the sources, which are not everywhere.
 step ops "$bin/ops" ${tests[@]+"${tests[@]}"} --skip complete --test-threads 1
-step bench "$bin/instdisc" bench "${small[@]}" $variants
-step bench50 "$bin/instdisc" bench "${large[@]}" $variants
-if knows tune; then step tune "$bin/instdisc" tune $level; fi
-if knows --tune bench; then step tuned "$bin/instdisc" bench --tune "${level#--}" "${small[@]}"; fi
-find_peers
-compare=("$PYTHON" "$bin/compare" --commit "$commit" --ours "'$bin/instdisc-peer-ours'" ${peers[@]+"${peers[@]}"} ${few[@]+"${few[@]}"})
+# Rates of every case as JSON, to compare later runs with.
+step rates bash -c '"$@" --json >"$0"' "$OUT/rates.jsonl" "${bench[@]}" "${small[@]}"
+step bench "${bench[@]}" "${small[@]}" --roofline --plot "$OUT/bench.svg" --variants
+step bench50 "${bench[@]}" "${large[@]}" --roofline --plot "$OUT/bench50.svg" --variants
+step tune "${tune[@]}" "${small[@]}"
+step tune50 "${tune[@]}" "${large[@]}"
+step tuned "${bench[@]}" "${small[@]}" --tune $level --compare "$OUT/rates.jsonl"
+step tuned50 "${bench[@]}" "${large[@]}" --tune $level
 step peers "${compare[@]}" "${small[@]}" --json "$OUT/peers.json"
 step peers50 "${compare[@]}" "${large[@]}" --json "$OUT/peers50.json"
 

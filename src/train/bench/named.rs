@@ -3,7 +3,7 @@
 use super::BANK;
 use super::cases::{Case, Kind, Options, case};
 use crate::error::{Error, Result};
-use crate::ops::{Conv, ConvSizes, Direction, Form, GemmSizes};
+use crate::ops::{Direction, Form, Problem};
 use std::str::FromStr;
 
 impl FromStr for Case {
@@ -24,62 +24,38 @@ impl FromStr for Case {
 }
 
 fn read(line: &str) -> Option<Case> {
-    let (name, shape) = line.trim().split_once(' ')?;
-    let words: Vec<&str> = shape.split(' ').collect();
-    let conv = |direction| Some(Kind::Conv(direction, convolution(&words)?));
-    let (name, kind) = match name {
-        "conv2d.forward" => ("conv2d.forward", conv(Direction::Forward)?),
-        "conv2d.grad_input" => ("conv2d.grad_input", conv(Direction::Input)?),
-        "conv2d.grad_weight" => ("conv2d.grad_weight", conv(Direction::Weight)?),
-        "gemm" => ("gemm", product(shape)?),
-        "train_step" => ("train_step", training(&words)?),
-        _ => return None,
-    };
-    Some(case(name, shape, kind))
-}
-
-fn convolution(words: &[&str]) -> Option<ConvSizes> {
-    let (words, groups) = match *words {
-        [ref words @ .., last] if last.starts_with('g') => (words, count(last, "g")?),
-        _ => (words, 1),
-    };
-    let &[batch, channels, side, kernel, stride] = words else { return None };
-    let (input, output) = channels.split_once("->")?;
-    let (input, output) = (count(input, "")?, count(output, "")?);
-    let (kernel, side) = (count(kernel, "k")?, square(side)?);
-    let conv = Conv { stride: count(stride, "s")?, pad: kernel / 2, groups };
-    if input % groups != 0 || output % groups != 0 || side + 2 * conv.pad < kernel {
-        return None;
+    let (name, shape) = line.split_once(' ')?;
+    match name {
+        "gemm" => product(shape),
+        "train_step" => training(shape),
+        _ => convolution(line, shape),
     }
-    let n = count(batch, "b")?;
-    Some(ConvSizes { n, h: side, w: side, ci: input / groups, co: output, kh: kernel, kw: kernel, conv })
 }
 
-fn product(shape: &str) -> Option<Kind> {
-    let sizes: Vec<usize> = shape.split('x').map(|size| count(size, "")).collect::<Option<_>>()?;
-    let &[rows, depth, cols] = sizes.as_slice() else { return None };
-    let form = if (cols, depth) == (BANK.0, BANK.1) { Form::Nt } else { Form::Nn };
-    Some(Kind::Gemm(form, GemmSizes { batch: 1, rows, depth, cols }))
+fn convolution(line: &str, shape: &str) -> Option<Case> {
+    let Problem::Conv(direction, sizes) = line.parse().ok()? else { return None };
+    let name = match direction {
+        Direction::Forward => "conv2d.forward",
+        Direction::Input => "conv2d.grad_input",
+        Direction::Weight => "conv2d.grad_weight",
+    };
+    Some(case(name, shape, Kind::Conv(direction, sizes)))
 }
 
-fn training(words: &[&str]) -> Option<Kind> {
-    let &[arch, width, batch, side, "nce", negatives, rows, dim] = words else { return None };
-    if (count(rows, "n")?, count(dim, "d")?, count(negatives, "m")?) != BANK {
-        return None;
-    }
-    let (width, batch, size) = (count(width, "w")?, count(batch, "b")?, square(side)?);
-    Some(Kind::Train(Options { batch, arch: arch.into(), width, size, filter: None }))
+fn product(shape: &str) -> Option<Case> {
+    let Problem::Gemm(_, sizes) = format!("gemm.nn {shape}").parse().ok()? else { return None };
+    let form = if (sizes.cols, sizes.depth) == (BANK.0, BANK.1) { Form::Nt } else { Form::Nn };
+    Some(case("gemm", shape, Kind::Gemm(form, sizes)))
 }
 
-/// The side of `32x32`.
-fn square(word: &str) -> Option<usize> {
-    let (height, width) = word.split_once('x')?;
-    count(height, "").filter(|_| height == width)
-}
-
-/// A whole number from 1 to a million after `prefix`.
-fn count(word: &str, prefix: &str) -> Option<usize> {
-    word.strip_prefix(prefix)?.parse().ok().filter(|n| (1..=1_000_000).contains(n))
+fn training(shape: &str) -> Option<Case> {
+    let (n, dim, m) = BANK;
+    let network = shape.strip_suffix(&format!(" nce m{m} n{n} d{dim}"))?;
+    let &[arch, width, batch, side] = network.split(' ').collect::<Vec<_>>().as_slice() else { return None };
+    let (height, across) = side.split_once('x')?;
+    let number = |word: &str, before: &str| word.strip_prefix(before)?.parse().ok().filter(|n| *n > 0);
+    let (width, batch, size) = (number(width, "w")?, number(batch, "b")?, number(height, "").filter(|_| height == across)?);
+    Some(case("train_step", shape, Kind::Train(Options { batch, arch: arch.into(), width, size, filter: None })))
 }
 
 #[cfg(test)]
@@ -104,14 +80,6 @@ mod tests {
     }
 
     #[test]
-    fn a_grouped_convolution_counts_its_groups() {
-        let line = "conv2d.grad_weight b2 128->256 56x56 k3 s2 g32";
-        let Kind::Conv(direction, c) = line.parse::<Case>().unwrap().kind else { panic!("{line} is a convolution") };
-        assert_eq!((direction, c.conv), (Direction::Weight, Conv { stride: 2, pad: 1, groups: 32 }));
-        assert_eq!((c.n, c.ci, c.co, c.result()), (2, 4, 256, [28, 28]));
-    }
-
-    #[test]
     fn another_line_is_an_error() {
         for line in [
             "",
@@ -119,10 +87,11 @@ mod tests {
             "gemm 4x4",
             "gemm 4x0x4",
             "conv2d b4 64->64 32x32 k3 s1",
-            "conv2d.forward b4 64->64 32x16 k3 s1",
-            "conv2d.forward b4 64->64 1x1 k7",
-            "conv2d.forward b4 64->64 32x32 k3 s1 g5",
             "conv2d.forward b4 64->64 32x32 k3 s0",
+            "gemm.nn 4x4x4",
+            "train_step resnet18 w64 b4 32x32",
+            "train_step resnet18 w64 b4 32x33 nce m4096 n50000 d128",
+            "train_step resnet18 w64 b0 32x32 nce m4096 n50000 d128",
             "train_step resnet18 w64 b4 32x32 nce m4095 n50000 d128",
         ] {
             assert!(line.parse::<Case>().is_err(), "`{line}`");

@@ -1,11 +1,13 @@
 //! instdisc as one of the peers: says on a line of JSON what runs, then reads a case a line from standard input and answers each
-//! with a line of JSON. `--list ARCH WIDTH BATCH SIDE` prints the cases of a network instead. See ../README.md.
+//! with a line of JSON. `--tuned` takes the kernels that `instdisc tune` found and kept; `--list ARCH WIDTH BATCH SIDE` prints the
+//! cases of a network instead. See ../README.md.
 
 mod measure;
 
 use instdisc::Result;
 use instdisc::gpu::{Gpu, OpenOptions};
 use instdisc::train::bench::{Options, cases};
+use instdisc::train::tune::{Cache, Found, Report, cache_folder};
 use measure::Timed;
 use serde_json::json;
 use std::io::{BufRead, Write};
@@ -53,13 +55,18 @@ fn list(words: &[String]) -> Result<()> {
 }
 
 fn serve(words: &[String]) -> Result<()> {
-    let gpu = Gpu::open(&OpenOptions { adapter: option(words, "--adapter"), limits: None })?;
+    let mut gpu = Gpu::open(&OpenOptions { adapter: option(words, "--adapter"), limits: None })?;
+    let mut kernels = "static table".to_owned();
+    if words.iter().any(|word| word == "--tuned") {
+        let found = kept(&gpu);
+        kernels = format!("{} tuned problems", found.len());
+        gpu = gpu.with_choices(Report { found, ..Report::default() }.choices(gpu.choices().clone()));
+    }
     let facts = gpu.facts();
-    let about = json!({
-        "name": "instdisc", "adapter": facts.name, "driver": facts.driver,
-        "backend": facts.backend, "software": facts.software,
-    });
-    say(&about);
+    say(&json!({
+        "name": "instdisc", "options": kernels, "adapter": facts.name, "driver": facts.driver, "backend": facts.backend,
+        "software": facts.software,
+    }));
     let samples = option(words, "--samples").unwrap_or(SAMPLES);
     let seconds = option(words, "--seconds").unwrap_or(SECONDS);
     // The last case stays prepared, so that asking again costs its samples alone.
@@ -77,6 +84,14 @@ fn serve(words: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What `instdisc tune` kept of this adapter.
+fn kept(gpu: &Gpu) -> Vec<Found> {
+    let Some(folder) = cache_folder() else { return Vec::new() };
+    let (cache, word) = Cache::open(&folder, gpu);
+    word.iter().for_each(|word| eprintln!("note: {word}"));
+    cache.all(gpu)
 }
 
 fn say(line: &serde_json::Value) {
