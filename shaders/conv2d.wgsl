@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
+// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // conv2d: convolution of images, its gradients to the input and to the weight; implicit GEMMs, no im2col buffer.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
@@ -7,7 +7,11 @@
 //                                 x[b, p st + r - pad, q st + s - pad, c] dy[b, p, q, o]
 //   grad_weight_sum  dw = sum over t of part[t]
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
-// added to what the output holds. `grad_weight` with split = 1 writes dw itself. The entry points with `_any` take
+// added to what the output holds. With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl `forward` and
+// `grad_input` do a part of a batch norm's work on their results, a part of its sums for every DOWN-th of the rows of a tile:
+// in a second loop over what they have stored, since the first must be unrolled for the tile to stay in registers (measured:
+// in one loop forward takes 2.3 times as long).
+// `grad_weight` with split = 1 writes dw itself. The entry points with `_any` take
 // groups whose width is no multiple of 4 (any shape, in fact), the others one group or widths that are.
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
@@ -153,6 +157,23 @@ fn forward(
             }
         }
     }
+    if !FINISHES {
+        return;
+    }
+    for (var v = 0u; v < COLS; v++) {
+        let held = column + column_held(v, member);
+        if held < outputs(size) {
+            let c = part * outputs(size) + held;
+            var gathered = begin(c);
+            for (var i = 0u; i < ROWS; i++) {
+                let p = pixel + row_held(i, member);
+                if p < pixels {
+                    result[p * ys + c] = finish(&gathered, result[p * ys + c], p * ys + c);
+                }
+            }
+            end(&gathered, pixel / HIGH * DOWN + member / ACROSS, c, ys);
+        }
+    }
 }
 
 @compute @workgroup_size(LANES)
@@ -244,6 +265,26 @@ fn grad_input(
             if p < pixels && iy < size.h && ix < size.w && c < ci4 {
                 put(((p / wide / high * size.h + iy) * size.w + ix) * xs + part * ci4 + c, tile[i * COLS + v]);
             }
+        }
+    }
+    if !FINISHES {
+        return;
+    }
+    for (var v = 0u; v < COLS; v++) {
+        let held = column + column_held(v, member);
+        if held < ci4 {
+            let c = part * ci4 + held;
+            var gathered = begin(c);
+            for (var i = 0u; i < ROWS; i++) {
+                let p = pixel + row_held(i, member);
+                let ix = p % wide * size.stride + a_col;
+                let iy = p / wide % high * size.stride + a_row;
+                if p < pixels && iy < size.h && ix < size.w {
+                    let at = ((p / wide / high * size.h + iy) * size.w + ix) * xs + c;
+                    result[at] = finish(&gathered, result[at], at);
+                }
+            }
+            end(&gathered, ((a_row * size.stride + a_col) * down + pixel / HIGH) * DOWN + member / ACROSS, c, xs);
         }
     }
 }

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/plain.wgsl
 // winograd: the transforms of F(2x2, 3x3) and F(4x4, 3x3), between which SIDE^2 independent products of matrices stand for
 // a 3x3 convolution with stride 1. In each of the SIDE^2 places t, with SIDE = OUTPUTS + 2, over tiles of OUTPUTS^2 results,
 //   y = At [(G w Gt)(Bt x B)] A     so    v = input(x), u = weight(w), m[t] = v[t] u[t], y = output(m)
@@ -6,7 +6,8 @@
 //   dw = Gt [(Bt x B)(A dy At)] G   so    v = input(x), dm = grad_output(dy), du[t] = v[t]t dm[t], dw = grad_weight(du)
 //   input        v[t, tile, c]  = (Bt x B)[t] of the SIDE^2 pixels from (OUTPUTS row + shift, OUTPUTS column + shift) on
 //   weight       u[t, i, o]     = (G w Gt)[t] of the 9 taps, with `flip` the last tap first
-//   output       y[.., c]       = At m A: OUTPUTS^2 pixels; with ACCUMULATE added to what y holds
+//   output       y[.., c]       = At m A: OUTPUTS^2 pixels of `each` tiles in turn; with ACCUMULATE added to what y holds. With
+//                moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl it does a part of a batch norm's work on them
 //   grad_output  dm[t, tile, c] = (A dy At)[t] of the tile's OUTPUTS^2 pixels
 //   grad_weight  dw[.., i, o]   = (Gt du G): 9 taps; with ACCUMULATE added to what dw holds
 // Outside an image everything is 0. Each transform is a small one along rows, then the same along columns, over polynomials
@@ -16,10 +17,10 @@
 //           column) of down = up(h of y, OUTPUTS) by across = up(w of y, OUTPUTS); w, dw [9, ci, co]; u [SIDE^2, ci, co];
 //           du [SIDE^2, ci, co]. Rows are padded to a multiple of 4; `vectors` is the vec4 in a pixel's channels,
 //           for weights in ci co (ci padded too). Padding in is 0, and so is padding out.
-// Dispatch: a lane a tile and vec4 of channels: n down across vectors; weight and grad_weight: vectors. Folded.
+// Dispatch: a lane a tile (in output `each` tiles) and vec4 of channels: n down across vectors; weight and grad_weight: vectors. Folded.
 // Order:    as the lines below have it; it depends on OUTPUTS only.
 // Safety:   pixels outside the image load from the first one and count as 0; results outside are not stored. At most
-//           SIDE (3 SIDE + 1) rounds a lane.
+//           SIDE (3 SIDE + 1) rounds a lane, in output `each` times that.
 // Source:   Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308; the choice of points after Barabasz et al. 2018,
 //           arXiv:1803.10986.
 
@@ -40,6 +41,7 @@ struct Params {
     vectors: u32,
     shift: i32,
     flip: u32,
+    each: u32,
     zero: u32,
 }
 
@@ -285,24 +287,47 @@ fn output(
     let size = params;
     let index = folded(group, groups) * LANES + lane;
     let total = lanes(size);
-    if index >= total {
+    let vector = index % size.vectors;
+    let strand = index / size.vectors;
+    let first = strand * size.each * size.vectors + vector;
+    if first >= total {
         return;
     }
-    var block: Block;
-    for (var r = 0u; r < SIDE; r++) {
-        for (var s = 0u; s < SIDE; s++) {
-            block[6u * r + s] = x[(r * SIDE + s) * total + index];
+    let end_tile = min(first + size.each * size.vectors, total);
+    for (var tile = first; tile < end_tile; tile += size.vectors) {
+        var block: Block;
+        for (var r = 0u; r < SIDE; r++) {
+            for (var s = 0u; s < SIDE; s++) {
+                block[6u * r + s] = x[(r * SIDE + s) * total + tile];
+            }
         }
-    }
-    transform(&block, OUTPUT);
-    let at = place(size, index);
-    for (var r = 0u; r < OUTPUTS; r++) {
-        for (var s = 0u; s < OUTPUTS; s++) {
-            if at.row + r < size.h && at.column + s < size.w {
-                put(((at.image + at.row + r) * size.w + at.column + s) * size.vectors + at.vector, block[6u * r + s]);
+        transform(&block, OUTPUT);
+        let at = place(size, tile);
+        for (var r = 0u; r < OUTPUTS; r++) {
+            for (var s = 0u; s < OUTPUTS; s++) {
+                if at.row + r < size.h && at.column + s < size.w {
+                    put(((at.image + at.row + r) * size.w + at.column + s) * size.vectors + vector, block[6u * r + s]);
+                }
             }
         }
     }
+    if !FINISHES {
+        return;
+    }
+    // A loop of its own, over what is stored: see conv2d.wgsl.
+    var gathered = begin(vector);
+    for (var tile = first; tile < end_tile; tile += size.vectors) {
+        let at = place(size, tile);
+        for (var p = 0u; p < OUTPUTS * OUTPUTS; p++) {
+            let row = at.row + p / OUTPUTS;
+            let column = at.column + p % OUTPUTS;
+            if row < size.h && column < size.w {
+                let to = ((at.image + row) * size.w + column) * size.vectors + vector;
+                y[to] = finish(&gathered, y[to], to);
+            }
+        }
+    }
+    end(&gathered, strand, vector, size.vectors);
 }
 
 @compute @workgroup_size(LANES)

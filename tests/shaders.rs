@@ -36,12 +36,17 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
             all.extend(sizes.map(|sizes| (names.into_iter().zip(sizes).collect(), Vec::new())));
         }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
+        "batch_norm.wgsl" => all.push((vec![("LANES", 8)], Vec::new())),
         "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| (vec![("DIM4", dim)], Vec::new()))),
         "nce.wgsl" => {
             let sizes = [(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)];
             all.extend(sizes.map(|(d, l)| (vec![("DIM4", d), ("LANES", l)], Vec::new())));
         }
         _ => {}
+    }
+    if matches!(file, "conv2d.wgsl" | "winograd.wgsl") {
+        let pieces = ["lib/moments.wgsl", "lib/slopes.wgsl", "lib/affine.wgsl"];
+        all.extend(pieces.map(|piece| (Vec::new(), vec![("lib/plain.wgsl", piece)])));
     }
     all
 }

@@ -32,7 +32,9 @@ impl std::fmt::Display for Variant {
         for (name, value) in &self.tune {
             write!(f, " {}={value}", name.to_lowercase())?;
         }
-        self.on.iter().try_for_each(|name| write!(f, " {}", name.to_lowercase()))
+        self.on.iter().try_for_each(|name| write!(f, " {}", name.to_lowercase()))?;
+        let pieces = self.swap.iter().map(|(_, to)| to.trim_start_matches("lib/").trim_end_matches(".wgsl"));
+        pieces.into_iter().try_for_each(|piece| write!(f, " {piece}"))
     }
 }
 

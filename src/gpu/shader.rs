@@ -18,11 +18,15 @@ pub struct Shader {
 /// The shared pieces in `shaders/lib/`, by the name that a `// needs:` line gives them.
 pub fn library() -> &'static [(&'static str, &'static str)] {
     &[
+        ("lib/affine.wgsl", include_str!("../../shaders/lib/affine.wgsl")),
         ("lib/apart.wgsl", include_str!("../../shaders/lib/apart.wgsl")),
         ("lib/gemm_lanes.wgsl", include_str!("../../shaders/lib/gemm_lanes.wgsl")),
         ("lib/gemm_tiled.wgsl", include_str!("../../shaders/lib/gemm_tiled.wgsl")),
         ("lib/grid.wgsl", include_str!("../../shaders/lib/grid.wgsl")),
+        ("lib/moments.wgsl", include_str!("../../shaders/lib/moments.wgsl")),
+        ("lib/plain.wgsl", include_str!("../../shaders/lib/plain.wgsl")),
         ("lib/rng.wgsl", include_str!("../../shaders/lib/rng.wgsl")),
+        ("lib/slopes.wgsl", include_str!("../../shaders/lib/slopes.wgsl")),
         ("lib/step.wgsl", include_str!("../../shaders/lib/step.wgsl")),
         ("lib/together.wgsl", include_str!("../../shaders/lib/together.wgsl")),
     ]

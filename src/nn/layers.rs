@@ -1,17 +1,20 @@
 //! Layers: what they declare in a store and what they record on a tape.
 
 use crate::error::Result;
+use crate::gpu::Bound;
 use crate::ops;
 use crate::rng::{Sequence, Stream};
 use crate::shape::Layout;
-use crate::tape::{Store, StoreBuilder, Tape, Tensor};
+use crate::tape::{Element, Store, StoreBuilder, Tape, Tensor};
 
 /// Whether batch norm uses the batch's statistics or the running ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The batch's.
     Train,
-    /// The running ones.
+    /// The batch's, with every sum, addition and ReLU in a pass of its own: to compare the fused passes with.
+    Unfused,
+    /// The running ones, folded into the convolutions. No gradient can be asked for.
     Evaluate,
 }
 
@@ -58,14 +61,11 @@ impl Conv2d {
         builder.parameter(&name, &shape, Layout::Weight, uniform(&name, shape.iter().product(), fan_in, seed))
     }
 
-    /// Record it.
-    ///
-    /// # Errors
-    /// Those of [`ops::conv2d`].
-    pub fn forward(&self, tape: &mut Tape, store: &Store, x: Tensor) -> Result<Tensor> {
+    /// The weight, for recording.
+    fn weight(&self, tape: &mut Tape, store: &Store) -> Result<(Tensor, ops::Conv)> {
         tape.scope(&self.name);
         let weight = tape.parameter(store, &format!("{}.weight", self.name))?;
-        ops::conv2d(tape, x, weight, ops::Conv { stride: self.stride, pad: self.pad, groups: self.groups })
+        Ok((weight, ops::Conv { stride: self.stride, pad: self.pad, groups: self.groups }))
     }
 }
 
@@ -78,16 +78,10 @@ pub struct BatchNorm2d {
     pub channels: usize,
 }
 
-/// A batch norm whose running statistics are still to be moved, in the segment `update`.
-#[derive(Clone, Debug)]
-pub struct Running {
-    name: String,
-    x: Tensor,
-    stats: Tensor,
-}
-
 const EPS: f32 = 1e-5;
 const MOMENTUM: f32 = 0.1;
+/// The groups of states that hold all running statistics of a network.
+const GROUPS: [&str; 2] = ["running_mean", "running_var"];
 
 impl BatchNorm2d {
     /// Declare weight and bias, and the running statistics.
@@ -96,42 +90,98 @@ impl BatchNorm2d {
     /// [`Error::Value`](crate::Error::Value) for an impossible shape.
     pub fn declare(&self, builder: &mut StoreBuilder) -> Result<()> {
         let (name, c) = (&self.name, self.channels);
-        builder.parameter(&format!("{name}.weight"), &[c], Layout::Rows, vec![1.0; c])?;
-        builder.parameter(&format!("{name}.bias"), &[c], Layout::Rows, vec![0.0; c])?;
-        builder.state(&format!("{name}.running_mean"), &[c], Layout::Rows, vec![0.0; c])?;
-        builder.state(&format!("{name}.running_var"), &[c], Layout::Rows, vec![1.0; c])
+        let [weight, bias] = self.affine();
+        builder.pair([&weight, &bias], [vec![1.0; c], vec![0.0; c]])?;
+        for (group, value) in GROUPS.into_iter().zip([0.0, 1.0]) {
+            builder.grouped(group, &format!("{name}.{group}"), &[c], vec![value; c])?;
+        }
+        Ok(())
     }
 
-    /// Record it. In training mode the running statistics are left to `running`.
-    ///
-    /// # Errors
-    /// Those of [`ops::batch_norm`].
-    pub fn forward(&self, tape: &mut Tape, store: &Store, x: Tensor, mode: Mode, running: &mut Vec<Running>) -> Result<Tensor> {
-        let name = &self.name;
-        tape.scope(name);
-        let gamma = tape.parameter(store, &format!("{name}.weight"))?;
-        let beta = tape.parameter(store, &format!("{name}.bias"))?;
-        if mode == Mode::Evaluate {
-            let mean = tape.state(store, &format!("{name}.running_mean"))?;
-            let var = tape.state(store, &format!("{name}.running_var"))?;
-            return ops::batch_norm_frozen(tape, x, [gamma, beta], [mean, var], EPS);
-        }
-        let normal = ops::batch_norm(tape, x, gamma, beta, EPS)?;
-        running.push(Running { name: name.clone(), x, stats: normal.stats });
-        Ok(normal.y)
+    fn affine(&self) -> [String; 2] {
+        ["weight", "bias"].map(|part| format!("{}.{part}", self.name))
     }
 }
 
-impl Running {
+/// The statistics of all batch norms of a network in one batch, side by side as their running ones are in the store, which one
+/// dispatch in the segment `update` moves towards them.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    range: Bound,
+}
+
+impl Statistics {
+    /// Room for them on `tape`'s device.
+    ///
+    /// # Errors
+    /// [`Error::Value`](crate::Error::Value) for a store without batch norms; [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn new(tape: &Tape, store: &Store) -> Result<Self> {
+        let words = 5 * store.group(GROUPS[0])?.words;
+        Ok(Self { range: Bound { buffer: tape.gpu().buffer("statistics", words)?, offset: 0, words } })
+    }
+
+    /// Those of one norm.
+    fn of(&self, tape: &mut Tape, store: &Store, norm: &BatchNorm2d) -> Result<ops::Norm> {
+        tape.scope(&norm.name);
+        let running = store.state(&format!("{}.{}", norm.name, GROUPS[0]))?.range();
+        let range = Bound { offset: 5 * running.offset, words: 5 * running.words, ..self.range.clone() };
+        let stats = tape.bound("stats", &[range.words / 4, 4], Layout::Rows, Element::F32, range)?;
+        let [weight, bias] = norm.affine();
+        Ok(ops::Norm { affine: tape.pair(store, [&weight, &bias])?, stats, eps: EPS })
+    }
+
     /// Record the move of the running statistics.
     ///
     /// # Errors
     /// Those of [`ops::batch_norm_running`].
     pub fn update(&self, tape: &mut Tape, store: &Store) -> Result<()> {
-        tape.scope(&self.name);
-        let mean = tape.state(store, &format!("{}.running_mean", self.name))?;
-        let var = tape.state(store, &format!("{}.running_var", self.name))?;
-        ops::batch_norm_running(tape, self.x, self.stats, mean, var, MOMENTUM)
+        tape.scope("norms");
+        let words = self.range.words;
+        let stats = tape.bound("stats", &[words / 4, 4], Layout::Rows, Element::F32, self.range.clone())?;
+        let mut running = |group: &str| {
+            tape.bound(group, &[words / 5], Layout::Rows, Element::F32, store.group(group)?.clone())
+        };
+        let (mean, var) = (running(GROUPS[0])?, running(GROUPS[1])?);
+        ops::batch_norm_running(tape, stats, mean, var, MOMENTUM)
+    }
+}
+
+/// What networks are recorded into, and how.
+pub(super) struct Recording<'a> {
+    pub(super) tape: &'a mut Tape,
+    pub(super) store: &'a Store,
+    pub(super) mode: Mode,
+    pub(super) statistics: Statistics,
+}
+
+impl Recording<'_> {
+    /// A convolution and the batch norm behind it, with what follows that.
+    pub(super) fn conv_norm(&mut self, conv: &Conv2d, norm: &BatchNorm2d, x: Tensor, then: ops::Then) -> Result<Tensor> {
+        let Self { tape, store, mode, statistics } = self;
+        let (weight, how) = conv.weight(tape, store)?;
+        match mode {
+            Mode::Evaluate => {
+                let known = statistics.of(tape, store, norm)?;
+                let [mean, var] = GROUPS.map(|group| tape.state(store, &format!("{}.{group}", norm.name)));
+                ops::batch_norm_freeze(tape, known, mean?, var?)?;
+                tape.scope(&conv.name);
+                ops::conv2d_then_norm(tape, x, weight, how, known, then)
+            }
+            Mode::Train => {
+                let (y, moments) = ops::conv2d_with_moments(tape, x, weight, how)?;
+                let own = statistics.of(tape, store, norm)?;
+                ops::batch_norm(tape, y, own, then, moments)
+            }
+            Mode::Unfused => {
+                let y = ops::conv2d(tape, x, weight, how)?;
+                let own = statistics.of(tape, store, norm)?;
+                let mut y = ops::batch_norm(tape, y, own, ops::Then::default(), None)?;
+                if let Some(addend) = then.addend {
+                    y = ops::add(tape, y, addend)?;
+                }
+                if then.relu { ops::relu(tape, y) } else { Ok(y) }
+            }
+        }
     }
 }
 

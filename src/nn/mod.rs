@@ -3,5 +3,5 @@
 mod layers;
 mod resnet;
 
-pub use layers::{BatchNorm2d, Conv2d, Linear, Mode, Running};
+pub use layers::{BatchNorm2d, Conv2d, Linear, Mode, Statistics};
 pub use resnet::{Block, Features, ResNet, ResNetConfig, Stem};

@@ -1,6 +1,7 @@
 //! Residual networks (He et al. 2016) that map images to unit vectors, with torchvision's names.
 
-use super::{BatchNorm2d, Conv2d, Linear, Mode, Running};
+use super::layers::Recording;
+use super::{BatchNorm2d, Conv2d, Linear, Mode, Statistics};
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::tape::{Store, StoreBuilder, Tape, Tensor};
@@ -102,8 +103,8 @@ pub struct Features {
     pub backbone: Tensor,
     /// `[n, dim]`: unit vectors.
     pub embedding: Tensor,
-    /// In training mode: the batch norms whose running statistics are still to be moved.
-    pub running: Vec<Running>,
+    /// The statistics of the batch norms: in training the running ones are still to be moved towards them.
+    pub statistics: Statistics,
 }
 
 fn conv(name: String, input: usize, output: usize, kernel: usize, stride: usize, groups: usize) -> Conv2d {
@@ -194,24 +195,27 @@ impl ResNet {
     /// # Errors
     /// [`Error::Shape`] for other images; those of the ops.
     pub fn forward(&self, tape: &mut Tape, store: &Store, x: Tensor, mode: Mode) -> Result<Features> {
-        let mut running = Vec::new();
-        let x = self.conv1.forward(tape, store, x)?;
-        let x = self.bn1.forward(tape, store, x, mode, &mut running)?;
-        let mut x = ops::relu(tape, x)?;
+        let statistics = Statistics::new(tape, store)?;
+        let mut recording = Recording { tape, store, mode, statistics };
+        let mut x = recording.conv_norm(&self.conv1, &self.bn1, x, RELU)?;
         if self.config.stem == Stem::Imagenet {
-            x = ops::max_pool(tape, x, 3, 2, 1)?;
+            x = ops::max_pool(recording.tape, x, 3, 2, 1)?;
         }
         for block in &self.blocks {
-            x = block.forward(tape, store, x, mode, &mut running)?;
+            x = block.forward(&mut recording, x)?;
         }
+        let Recording { statistics, .. } = recording;
         tape.scope("head");
         let backbone = ops::global_avg_pool(tape, x)?;
         let projected = self.fc.forward(tape, store, backbone)?;
         let embedding = ops::l2norm(tape, projected, 1e-12)?;
         tape.scope("");
-        Ok(Features { backbone, embedding, running })
+        Ok(Features { backbone, embedding, statistics })
     }
 }
+
+/// What follows most batch norms.
+const RELU: ops::Then = ops::Then { addend: None, relu: true };
 
 impl Residual {
     fn new(name: &str, block: Block, input: usize, width: usize, stride: usize, groups: usize) -> Self {
@@ -231,23 +235,16 @@ impl Residual {
         Self { body: pairs.collect(), shortcut }
     }
 
-    fn forward(&self, tape: &mut Tape, store: &Store, x: Tensor, mode: Mode, running: &mut Vec<Running>) -> Result<Tensor> {
+    fn forward(&self, recording: &mut Recording<'_>, x: Tensor) -> Result<Tensor> {
+        let (last, first) = self.body.split_last().ok_or_else(|| Error::value("resnet", "block", "a convolution", "none"))?;
         let mut y = x;
-        for (i, (conv, norm)) in self.body.iter().enumerate() {
-            if i > 0 {
-                y = ops::relu(tape, y)?;
-            }
-            y = conv.forward(tape, store, y)?;
-            y = norm.forward(tape, store, y, mode, running)?;
+        for (conv, norm) in first {
+            y = recording.conv_norm(conv, norm, y, RELU)?;
         }
         let shortcut = match &self.shortcut {
-            Some((conv, norm)) => {
-                let projected = conv.forward(tape, store, x)?;
-                norm.forward(tape, store, projected, mode, running)?
-            }
+            Some((conv, norm)) => recording.conv_norm(conv, norm, x, ops::Then::default())?,
             None => x,
         };
-        let sum = ops::add(tape, y, shortcut)?;
-        ops::relu(tape, sum)
+        recording.conv_norm(&last.0, &last.1, y, ops::Then { addend: Some(shortcut), relu: true })
     }
 }

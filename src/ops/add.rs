@@ -23,10 +23,14 @@ pub fn add(tape: &mut Tape, a: Tensor, b: Tensor) -> Result<Tensor> {
     tape.launch(forward.groups(words.div_ceil(256)).work(Work::new(words, 3 * words)))?;
     tape.differentiable(y, &[a, b], move |tape, dy| {
         pass_on(tape, a, dy)?;
-        // The gradient of the sum has no other use: one of the two may have it as it is.
-        if tape.tracked(b) && tape.give_gradient(b, dy) { Ok(()) } else { pass_on(tape, b, dy) }
+        pass_on_or_give(tape, b, dy)
     });
     Ok(y)
+}
+
+/// Let `dy`, which has no other use, be the gradient of `x` as it is, or add it to what `x` has.
+pub(super) fn pass_on_or_give(tape: &mut Tape, x: Tensor, dy: Tensor) -> Result<()> {
+    if tape.tracked(x) && tape.give_gradient(x, dy) { Ok(()) } else { pass_on(tape, x, dy) }
 }
 
 fn pass_on(tape: &mut Tape, x: Tensor, dy: Tensor) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A problem recorded alone, with nothing before or after it: for tuners and benchmarks.
 
+use super::epilogue::Epilogue;
 use super::gemm::Operands;
 use super::{Direction, Form, Problem};
 use crate::error::{Error, Result};
@@ -59,7 +60,8 @@ impl Problem {
             Self::Conv(Direction::Forward, s) => {
                 let [oh, ow] = s.result();
                 let y = tape.output("conv2d", &[s.n, s.co, oh, ow], Layout::Rows)?;
-                s.forward(tape, a, b, y)?;
+                let algorithm = self.algorithm(tape);
+                s.forward(tape, algorithm, a, b, y, Epilogue::Plain)?;
                 Ok(y)
             }
             // A gradient has the shape of what it belongs to, which itself is not read.

@@ -1,4 +1,6 @@
 use super::algorithm::{GPU_LANES, LANES};
+use super::batch_norm::{Norm, Then, batch_norm_frozen};
+use super::epilogue::Epilogue;
 use super::gemm::Linear;
 use super::tiled::{self, Product};
 use super::winograd::Winograd;
@@ -6,7 +8,7 @@ use super::{Algorithm, Direction, Problem, Tile, images};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Shader, Work};
 use crate::shape::{Layout, padded};
-use crate::tape::{Launch, Tape, Tensor};
+use crate::tape::{Launch, Tape, Tensor, Wanted};
 
 pub(super) static SHADER: Shader = Shader { file: "conv2d.wgsl", text: include_str!("../../shaders/conv2d.wgsl") };
 pub(super) static TILED: Shader = Shader { file: "conv2d_tiled.wgsl", text: include_str!("../../shaders/conv2d_tiled.wgsl") };
@@ -220,30 +222,63 @@ impl Sizes {
         super::within_rounds("conv2d", rounds)
     }
 
-    pub(super) fn forward(self, tape: &mut Tape, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
-        let algorithm = Problem::Conv(Direction::Forward, self).algorithm(tape);
+    /// In how many parts `algorithm` leaves sums over the results of `direction`; none where it cannot. As the `end` of the
+    /// kernels has it.
+    fn parts(self, algorithm: Algorithm, direction: Direction) -> Option<usize> {
+        match algorithm {
+            Algorithm::Direct(Tile::Lanes { rows, down, .. }) => {
+                let Product { rows: pixels, times, .. } = self.product(direction);
+                let high = (rows * down) as usize;
+                Some(times / self.conv.groups * pixels.div_ceil(high) * down as usize)
+            }
+            Algorithm::Winograd { outputs, .. } => Some(self.winograd(outputs).parts(direction)),
+            Algorithm::Direct(Tile::Tiled(_)) | Algorithm::Scalar => None,
+        }
+    }
+
+    pub(super) fn forward(
+        self,
+        tape: &mut Tape,
+        algorithm: Algorithm,
+        x: Tensor,
+        weight: Tensor,
+        y: Tensor,
+        epilogue: Epilogue,
+    ) -> Result<()> {
         self.within_rounds(algorithm, Direction::Forward, self.ci.div_ceil(4))?;
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
-            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).forward(tape, tile, x, weight, y),
+            Algorithm::Winograd { outputs, tile } => {
+                return self.winograd(outputs).forward(tape, tile, [x, weight, y], epilogue);
+            }
         };
-        tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
+        tape.launch(epilogue.of(launch.bind("x", x).bind("weight", weight).bind("result", y)))
     }
 
     pub(super) fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
         let algorithm = Problem::Conv(Direction::Input, self).algorithm(tape);
+        let epilogue = match (tape.wanted(x), self.parts(algorithm, Direction::Input)) {
+            (Some(Wanted { x: norm_x, stats }), Some(parts)) => {
+                let parts = Epilogue::slopes(tape, parts, x.shape()[1])?;
+                tape.give_slopes(x, parts);
+                Epilogue::Slopes { x: norm_x, stats, parts }
+            }
+            _ => Epilogue::Plain,
+        };
         self.within_rounds(algorithm, Direction::Input, (self.co / self.conv.groups).div_ceil(4))?;
         let launch = match algorithm {
             Algorithm::Scalar => {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
-            Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_input(tape, tile, weight, dy, dx),
+            Algorithm::Winograd { outputs, tile } => {
+                return self.winograd(outputs).grad_input(tape, tile, weight, dy, dx, epilogue);
+            }
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
-        tape.launch(launch)
+        tape.launch(epilogue.of(launch))
     }
 
     pub(super) fn grad_weight(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
@@ -280,6 +315,22 @@ impl Sizes {
 /// # Errors
 /// [`Error::Shape`] where these do not fit, [`Error::Value`] for a stride or groups of 0; those of [`Tape::launch`].
 pub fn conv2d(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv) -> Result<Tensor> {
+    let (y, _) = record(tape, x, weight, conv, false)?;
+    Ok(y)
+}
+
+/// [`conv2d`], with parts of the moments of its result for the [`batch_norm`](super::batch_norm) that follows, where the
+/// kernel has them at hand.
+///
+/// **Shapes**: as [`conv2d`]; the parts `[3 parts, co]`: count, mean and sum of squared deviations of each part.
+///
+/// # Errors
+/// As [`conv2d`].
+pub fn conv2d_with_moments(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv) -> Result<(Tensor, Option<Tensor>)> {
+    record(tape, x, weight, conv, true)
+}
+
+fn record(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv, moments: bool) -> Result<(Tensor, Option<Tensor>)> {
     let sizes = Sizes::of(x, weight, conv)?;
     let [oh, ow] = sizes.result();
     let y = tape.output("conv2d", &[sizes.n, sizes.co, oh, ow], Layout::Rows)?;
@@ -289,12 +340,46 @@ pub fn conv2d(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv) -> Result<
             map.grad_input(tape, x, weight, dy)?;
             map.grad_weight(tape, x, weight, dy)
         });
-        return Ok(y);
+        return Ok((y, None));
     }
-    sizes.forward(tape, x, weight, y)?;
+    let algorithm = Problem::Conv(Direction::Forward, sizes).algorithm(tape);
+    let parts = sizes.parts(algorithm, Direction::Forward).filter(|_| moments && sizes.n > 0);
+    let parts = parts.map(|parts| Epilogue::moments(tape, parts, sizes.co)).transpose()?;
+    let epilogue = parts.map_or(Epilogue::Plain, |parts| Epilogue::Moments { parts });
+    sizes.forward(tape, algorithm, x, weight, y, epilogue)?;
     tape.differentiable(y, &[x, weight], move |tape, dy| {
         sizes.grad_input(tape, x, weight, dy)?;
         sizes.grad_weight(tape, x, weight, dy)
     });
+    Ok((y, parts))
+}
+
+/// [`conv2d`] and the batch norm of evaluation behind it, in the convolution's own pass where its kernel can do that.
+///
+/// **Shapes**: as [`conv2d`]; `norm` as in [`batch_norm_frozen`], its statistics written before.
+///
+/// # Errors
+/// As those two. There is no gradient: to ask for one is an [`Error::Value`].
+pub fn conv2d_then_norm(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv, norm: Norm, then: Then) -> Result<Tensor> {
+    let sizes = Sizes::of(x, weight, conv)?;
+    let algorithm = Problem::Conv(Direction::Forward, sizes).algorithm(tape);
+    let y = if sizes.pointwise().is_some() || sizes.parts(algorithm, Direction::Forward).is_none() {
+        let y = conv2d(tape, x, weight, conv)?;
+        batch_norm_frozen(tape, y, norm, then)?
+    } else {
+        let [oh, ow] = sizes.result();
+        let y = tape.output("conv2d", &[sizes.n, sizes.co, oh, ow], Layout::Rows)?;
+        norm.fits("conv2d_then_norm", sizes.co)?;
+        if let Some(addend) = then.addend {
+            super::expect("conv2d_then_norm", "addend", addend, y.shape().dims(), crate::tape::Element::F32)?;
+        }
+        let epilogue = Epilogue::Affine { stats: norm.stats, addend: then.addend, relu: then.relu };
+        sizes.forward(tape, algorithm, x, weight, y, epilogue)?;
+        tape.differentiable(y, &[x, weight, norm.affine], |_, _| {
+            let expected = "with the statistics of the batch, or conv2d and batch_norm_frozen one after the other";
+            Err(Error::value("conv2d_then_norm", "gradient", expected, "folded into the convolution"))
+        });
+        y
+    };
     Ok(y)
 }

@@ -13,6 +13,7 @@ mod bank_update;
 mod batch_norm;
 mod column_sums;
 mod conv2d;
+mod epilogue;
 mod gemm;
 mod l2norm;
 mod max_pool;
@@ -38,9 +39,11 @@ pub(crate) use augment::augment_drawn;
 pub use augment::{Augmentation, augment};
 pub use avg_pool::{avg_pool, global_avg_pool};
 pub use bank_update::bank_update;
-pub use batch_norm::{BatchNorm, batch_norm, batch_norm_frozen, batch_norm_running};
+pub use batch_norm::{
+    Norm, Then, batch_norm, batch_norm_freeze, batch_norm_frozen, batch_norm_running, batch_norm_statistics,
+};
 use column_sums::column_sums;
-pub use conv2d::{Conv, Sizes as ConvSizes, conv2d};
+pub use conv2d::{Conv, Sizes as ConvSizes, conv2d, conv2d_then_norm, conv2d_with_moments};
 pub use gemm::{Sizes as GemmSizes, linear, scores};
 pub use l2norm::l2norm;
 pub use max_pool::max_pool;

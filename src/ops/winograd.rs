@@ -1,3 +1,4 @@
+use super::epilogue::Epilogue;
 use super::gemm::{Operands, Sizes as Product};
 use super::{Algorithm, Direction, Form, Tile, conv2d};
 use crate::error::Result;
@@ -9,6 +10,9 @@ pub(super) static SHADER: Shader = Shader { file: "winograd.wgsl", text: include
 
 /// Lanes a workgroup of a transform.
 const LANES: usize = 64;
+
+/// Tiles that a lane of `output` does in turn where a batch norm wants sums over them: one part of these.
+const EACH: usize = 4;
 
 /// A 3×3 convolution with stride 1 of one group as F(`outputs`², 3²): transforms of its tensors, and products between them.
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +58,21 @@ impl Tiles {
         self.n.saturating_mul(self.down).saturating_mul(self.across)
     }
 
-    /// A transform of images of `[h, w]` with so many channels, whose first tile begins `shift` pixels late.
-    fn launch(self, entry: &'static str, [h, w]: [usize; 2], channels: usize, shift: i32) -> Launch {
+    /// A transform of images of `[h, w]` with so many channels, whose first tile begins `shift` pixels late; `each` tiles a lane.
+    fn launch(self, entry: &'static str, [h, w]: [usize; 2], channels: usize, shift: i32, each: usize) -> Launch {
         let vectors = padded(channels) / 4;
         let launch = Launch::new(&SHADER, entry).tune("OUTPUTS", self.outputs as u32).param("n", self.n).param("zero", 0u32);
         let launch = launch.param("h", h).param("w", w).param("down", self.down).param("across", self.across);
         let launch = launch.param("vectors", vectors).param("shift", Value::I32(shift)).param("flip", false);
         let side = self.outputs + 2;
         let words = 4 * self.count() * vectors * (side * side + self.outputs * self.outputs);
-        launch.work(Work::new(4 * words, words)).groups((self.count() * vectors).div_ceil(LANES))
+        launch.param("each", each).work(Work::new(4 * words, words)).groups((self.count().div_ceil(each) * vectors).div_ceil(LANES))
+    }
+
+    /// The transform to the results, which `epilogue` goes over.
+    fn output(self, sides: [usize; 2], channels: usize, epilogue: Epilogue) -> Launch {
+        let each = if matches!(epilogue, Epilogue::Plain) { 1 } else { EACH };
+        epilogue.of(self.launch("output", sides, channels, 0, each))
     }
 }
 
@@ -89,6 +99,12 @@ impl Winograd {
     fn tiles_over(self, [h, w]: [usize; 2]) -> Tiles {
         let Self { sizes, outputs } = self;
         Tiles { n: sizes.n, down: h.div_ceil(outputs), across: w.div_ceil(outputs), outputs }
+    }
+
+    /// Parts of the sums over the results of `direction`.
+    pub(super) fn parts(self, direction: Direction) -> usize {
+        let sides = if direction == Direction::Input { [self.sizes.h, self.sizes.w] } else { self.sizes.result() };
+        self.tiles_over(sides).count().div_ceil(EACH)
     }
 
     /// The products of `direction`.
@@ -129,7 +145,7 @@ impl Winograd {
         let vectors = padded(self.sizes.ci) * padded(self.sizes.co) / 4;
         let launch = Launch::new(&SHADER, entry).tune("OUTPUTS", self.outputs as u32).param("n", 0u32).param("zero", 0u32);
         let launch = launch.param("h", 0u32).param("w", 0u32).param("down", 0u32).param("across", 0u32);
-        let launch = launch.param("vectors", vectors).param("shift", Value::I32(0)).param("flip", flip);
+        let launch = launch.param("vectors", vectors).param("shift", Value::I32(0)).param("flip", flip).param("each", 1u32);
         let words = 4 * vectors * (9 + self.places());
         launch.work(Work::new(4 * words, words)).groups(vectors.div_ceil(LANES))
     }
@@ -138,7 +154,7 @@ impl Winograd {
     fn input(self, tape: &mut Tape, tiles: Tiles, x: Tensor, channels: usize, shift: i32) -> Result<Tensor> {
         let [_, _, h, w] = super::images("conv2d", "x", x)?;
         let spread = self.matrices(tape, "spread.input", tiles.count(), channels)?;
-        tape.launch(tiles.launch("input", [h, w], channels, shift).bind("x", x).bind("y", spread))?;
+        tape.launch(tiles.launch("input", [h, w], channels, shift, 1).bind("x", x).bind("y", spread))?;
         Ok(spread)
     }
 
@@ -149,7 +165,7 @@ impl Winograd {
     }
 
     /// Record the result.
-    pub(super) fn forward(self, tape: &mut Tape, tile: Tile, x: Tensor, weight: Tensor, y: Tensor) -> Result<()> {
+    pub(super) fn forward(self, tape: &mut Tape, tile: Tile, [x, weight, y]: [Tensor; 3], epilogue: Epilogue) -> Result<()> {
         let conv2d::Sizes { ci, co, conv, .. } = self.sizes;
         let tiles = self.tiles_over(self.sizes.result());
         let v = self.input(tape, tiles, x, ci, -(conv.pad as i32))?;
@@ -157,11 +173,19 @@ impl Winograd {
         let m = self.matrices(tape, "spread.y", tiles.count(), co)?;
         let (_, product) = self.product(Direction::Forward);
         product.nn_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false }, None)?;
-        tape.launch(tiles.launch("output", self.sizes.result(), co, 0).bind("x", m).bind("y", y))
+        tape.launch(tiles.output(self.sizes.result(), co, epilogue).bind("x", m).bind("y", y))
     }
 
     /// Record the gradient of the input: the convolution of `dy` with the weight turned round.
-    pub(super) fn grad_input(self, tape: &mut Tape, tile: Tile, weight: Tensor, dy: Tensor, dx: Gradient) -> Result<()> {
+    pub(super) fn grad_input(
+        self,
+        tape: &mut Tape,
+        tile: Tile,
+        weight: Tensor,
+        dy: Tensor,
+        dx: Gradient,
+        epilogue: Epilogue,
+    ) -> Result<()> {
         let conv2d::Sizes { h, w, ci, co, conv, .. } = self.sizes;
         let tiles = self.tiles_over([h, w]);
         let v = self.input(tape, tiles, dy, co, conv.pad as i32 - 2)?;
@@ -169,7 +193,7 @@ impl Winograd {
         let m = self.matrices(tape, "spread.dx", tiles.count(), ci)?;
         let (_, product) = self.product(Direction::Input);
         product.nt_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false })?;
-        let launch = tiles.launch("output", [h, w], ci, 0).on("ACCUMULATE", dx.accumulate);
+        let launch = tiles.output([h, w], ci, epilogue).on("ACCUMULATE", dx.accumulate);
         tape.launch(launch.bind("x", m).bind("y", dx.tensor))
     }
 
@@ -179,7 +203,7 @@ impl Winograd {
         let tiles = self.tiles_over(self.sizes.result());
         let v = self.input(tape, tiles, x, ci, -(conv.pad as i32))?;
         let dm = self.matrices(tape, "spread.dy", tiles.count(), co)?;
-        tape.launch(tiles.launch("grad_output", self.sizes.result(), co, 0).bind("x", dy).bind("y", dm))?;
+        tape.launch(tiles.launch("grad_output", self.sizes.result(), co, 0, 1).bind("x", dy).bind("y", dm))?;
         let du = self.matrices(tape, "spread.dw", padded(ci), co)?;
         let (_, product) = self.product(Direction::Weight);
         product.tn_by(tape, tile, Operands { x: v, w: dm, y: du, accumulate: false })?;

@@ -4,6 +4,7 @@ use super::{Case, Numbers, Tiny};
 use crate::ops::{self, Augmentation, Conv};
 use crate::rng::{self, Stream};
 use crate::shape::{Layout, padded};
+use crate::tape::{Tape, Tensor};
 use crate::twin::{self, Reference};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -234,12 +235,19 @@ fn batch_norms() -> Vec<Case> {
     cases.push(far);
     // One channel group with so many rows that there are more than the usual 128 chunks.
     let rows = 2_200_000;
-    let mut long = batch_norm(format!("[{rows}, 1]"), &[rows, 1], Numbers::new(72).normal(rows), 1).samples(0);
+    let mut long = batch_norm(format!("[{rows}, 1]"), &[rows, 1], Numbers::new(72).normal(rows), 0).samples(0);
     long.inputs[0].differentiable = false;
     cases.push(long);
     cases
 }
 
+/// Rows that a lane takes in turn, and parts that it joins, are the most additions in a row.
+fn norm_depth(rows: usize, c: usize) -> usize {
+    let each = rows.div_ceil((128 / (padded(c) / 4)).max(1)).max(rows.div_ceil(1024)).min(16_384);
+    each + rows.div_ceil(each)
+}
+
+/// The i-th of a row of cases: every second with an addend, every third with a ReLU, every fourth in evaluation.
 fn batch_norm(label: String, dims: &[usize], values: Vec<f32>, i: usize) -> Case {
     let c = dims[1];
     let rows = values.len() / c.max(1);
@@ -247,51 +255,60 @@ fn batch_norm(label: String, dims: &[usize], values: Vec<f32>, i: usize) -> Case
     // Of two rows the gradient is eps / (var + eps) of its terms: with a small eps nothing of it is left in 32 bits.
     let (eps, momentum) = (if rows == 2 { 0.5f32 } else { 1e-5 }, 0.1f32);
     let mut random = Numbers::new(7500 + i);
-    let frozen = i % 4 == 3;
+    let (frozen, relu, add) = (i % 4 == 3, i % 3 == 1, i % 2 == 1);
     let shape = dims.to_vec();
-    let case = Case::new("batch_norm", format!("{label}{}", if frozen { ", frozen" } else { "" }));
-    let case = case.tracked("x", dims, Layout::Rows, values);
-    let case = case.tracked("gamma", &[c], Layout::Rows, random.between(c, -1.5, 1.5));
-    let case = case.tracked("beta", &[c], Layout::Rows, random.normal(c));
+    let what = [(frozen, ", frozen"), (add, ", addend"), (relu, ", ReLU")];
+    let what: String = what.into_iter().filter_map(|(is, text)| is.then_some(text)).collect();
+    let case = Case::new("batch_norm", format!("{label}{what}"));
+    let affine = [random.between(c, -1.5, 1.5), random.normal(c)].concat();
+    let added = if add { random.normal(values.len()) } else { Vec::new() };
+    let case = case.tracked("x", dims, Layout::Rows, values).tracked("affine", &[2, c], Layout::Rows, affine);
     let case = case.input("mean", &[c], Layout::Rows, random.normal(c));
     let case = case.input("var", &[c], Layout::Rows, random.between(c, 0.1, 2.0));
+    let case = if add { case.tracked("addend", dims, Layout::Rows, added) } else { case };
     let case = case.tiny(large(rows * padded(c)));
-    // A chunk's rows, and the chunks.
-    let chunk_rows = rows.div_ceil(rows.div_ceil(128).min(128).max(rows.div_ceil(16_384)));
-    let depth = chunk_rows + rows.div_ceil(chunk_rows);
     let (wide_eps, wide_momentum) = (f64::from(eps), f64::from(momentum));
+    let then = move |x: &[Tensor]| ops::Then { addend: add.then(|| x[4]), relu };
+    let followed = move |y: Reference, x: &[Vec<f64>]| {
+        let mut y = Reference { dims: shape.clone(), ..y };
+        for (i, (value, magnitude)) in y.value.iter_mut().zip(&mut y.magnitude).enumerate() {
+            let added = if add { x[4][i] } else { 0.0 };
+            *value += added;
+            *magnitude += added.abs();
+            if relu {
+                *value = value.max(0.0);
+            }
+        }
+        y
+    };
+    let norm = move |tape: &mut Tape, affine| Ok(ops::Norm { affine, stats: ops::batch_norm_statistics(tape, c)?, eps });
     if frozen {
         return case.op(
             2,
-            move |tape, x, _| Ok(vec![ops::batch_norm_frozen(tape, x[0], [x[1], x[2]], [x[3], x[4]], eps)?]),
-            move |x, _| {
-                let y = twin::batch_norm::eval(&x[0], xs, &x[1], &x[2], &x[3], &x[4], wide_eps);
-                vec![Reference { dims: shape.clone(), ..y }]
+            move |tape, x, _| {
+                let norm: ops::Norm = norm(tape, x[1])?;
+                ops::batch_norm_freeze(tape, norm, x[2], x[3])?;
+                Ok(vec![ops::batch_norm_frozen(tape, x[0], norm, then(x))?])
             },
+            move |x, _| vec![followed(twin::batch_norm::eval(&x[0], xs, &x[1][..c], &x[1][c..], &x[2], &x[3], wide_eps), x)],
         );
     }
     case.op(
-        depth,
+        norm_depth(rows, c),
         move |tape, x, _| {
-            let out = ops::batch_norm(tape, x[0], x[1], x[2], eps)?;
-            ops::batch_norm_running(tape, x[0], out.stats, x[3], x[4], momentum)?;
-            Ok(vec![out.y, out.stats, x[3], x[4]])
+            let norm: ops::Norm = norm(tape, x[1])?;
+            let y = ops::batch_norm(tape, x[0], norm, then(x), None)?;
+            ops::batch_norm_running(tape, norm.stats, x[2], x[3], momentum)?;
+            Ok(vec![y, x[2], x[3]])
         },
         move |x, got| {
-            let batch = twin::batch_norm::train(&x[0], xs, &x[1], &x[2], wide_eps);
-            let y = Reference { dims: shape.clone(), ..batch.y.clone() };
+            let batch = twin::batch_norm::train(&x[0], xs, &x[1][..c], &x[1][c..], wide_eps);
+            let y = followed(batch.y.clone(), x);
             if got.is_empty() {
                 return vec![y]; // for differences only the first result counts
             }
-            let inverse = (0..c).map(|c| {
-                let all = batch.var.value[c] + wide_eps;
-                (1.0 / all.sqrt(), (2.0 + (batch.var.magnitude[c] + wide_eps) / (2.0 * all)) / all.sqrt())
-            });
-            let of = |r: &Reference| r.value.iter().copied().zip(r.magnitude.iter().copied()).collect::<Vec<_>>();
-            let stats = of(&batch.mean).into_iter().chain(inverse).chain(of(&batch.var));
-            let stats = Reference::new(&[3, c], stats);
-            let (mean, var) = twin::batch_norm::running(&x[3], &x[4], &batch, rows, wide_momentum);
-            vec![y, stats, mean, var]
+            let (mean, var) = twin::batch_norm::running(&x[2], &x[3], &batch, rows, wide_momentum);
+            vec![y, mean, var]
         },
     )
 }

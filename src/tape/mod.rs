@@ -98,6 +98,22 @@ struct Info {
     grad_written: bool,
     /// The gradient was passed on to an input and may have been added to since.
     given: bool,
+    /// Ops whose gradient it will get a share from, and shares it has got.
+    uses: usize,
+    shares: usize,
+    /// What its op wants of the gradient, and what has been done of that.
+    wanted: Option<Wanted>,
+    slopes: Option<Tensor>,
+}
+
+/// What the batch norm behind a tensor wants of its gradient, from whoever has it in registers last: see
+/// [`Tape::want_slopes`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// What was normalised, as the tensor.
+    pub(crate) x: Tensor,
+    /// The statistics.
+    pub(crate) stats: Tensor,
 }
 
 /// One kernel launch on tensors: what an op records. Made by this crate's ops alone, since kernels run without checks.
@@ -248,7 +264,19 @@ impl Tape {
     fn add(&mut self, name: &str, shape: &[usize], layout: Layout, element: Element, place: Place) -> Result<Tensor> {
         let tensor = Tensor { tape: self.id, id: self.infos.len(), shape: Shape::new(shape)?, layout, element };
         let name = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
-        self.infos.push(Info { name, tensor, place, tracked: false, grad: None, grad_written: false, given: false });
+        self.infos.push(Info {
+            name,
+            tensor,
+            place,
+            tracked: false,
+            grad: None,
+            grad_written: false,
+            given: false,
+            uses: 0,
+            shares: 0,
+            wanted: None,
+            slopes: None,
+        });
         Ok(tensor)
     }
 
@@ -327,6 +355,24 @@ impl Tape {
         self.infos[value.id].tracked = true;
         self.infos[value.id].grad = Some(grad);
         Ok(value)
+    }
+
+    /// Two parameters of `store` that were declared as a pair, `[2, columns]` with what pads the first: see
+    /// [`StoreBuilder::pair`].
+    ///
+    /// # Errors
+    /// [`Error::Value`] where they are none.
+    pub fn pair(&mut self, store: &Store, names: [&str; 2]) -> Result<Tensor> {
+        let [value, grad] = store.pair_ranges(names)?;
+        let shape = [2, value.words / 2];
+        let scope = std::mem::take(&mut self.scope);
+        let tensor = self.bound(names[0], &shape, Layout::Rows, Element::F32, value);
+        let grad = self.bound(&format!("{}.grad", names[0]), &shape, Layout::Rows, Element::F32, grad);
+        self.scope = scope;
+        let tensor = tensor?;
+        self.infos[tensor.id].tracked = true;
+        self.infos[tensor.id].grad = Some(grad?);
+        Ok(tensor)
     }
 
     /// A state of `store`: running statistics, the bank.
@@ -440,6 +486,7 @@ impl Tape {
         rule: impl FnOnce(&mut Tape, Tensor) -> Result<()> + 'static,
     ) {
         if inputs.iter().any(|x| self.tracked(*x)) {
+            inputs.iter().for_each(|x| self.infos[x.id].uses += 1);
             self.infos[output.id].tracked = true;
             self.nodes.push(Node { output, scope: self.scope.clone(), rule: Box::new(rule) });
         }
@@ -466,7 +513,31 @@ impl Tape {
         let info = &mut self.infos[x.id];
         info.grad = Some(tensor);
         let accumulate = std::mem::replace(&mut info.grad_written, true);
+        info.shares += 1;
+        info.slopes = None; // they were not those of the whole gradient
         Ok(Some(Gradient { tensor, accumulate }))
+    }
+
+    /// Ask whoever writes the last share of the gradient of `y` = relu(batch norm) to mask it and to sum its slopes, since that
+    /// saves a pass over both; [`slopes`](Self::slopes) says whether it was done.
+    pub(crate) fn want_slopes(&mut self, y: Tensor, wanted: Wanted) {
+        self.infos[y.id].wanted = Some(wanted);
+    }
+
+    /// What is wanted of the gradient of `x`, if the share that was just asked for with [`gradient`](Self::gradient) is the last.
+    pub(crate) fn wanted(&self, x: Tensor) -> Option<Wanted> {
+        let info = &self.infos[x.id];
+        info.wanted.filter(|_| info.shares == info.uses)
+    }
+
+    /// The gradient of `x` is whole and masked, and these are the parts of its slopes.
+    pub(crate) fn give_slopes(&mut self, x: Tensor, parts: Tensor) {
+        self.infos[x.id].slopes = Some(parts);
+    }
+
+    /// What was given for the gradient of `y`.
+    pub(crate) fn slopes(&self, y: Tensor) -> Option<Tensor> {
+        self.infos[y.id].slopes
     }
 
     /// Let `grad`, which nobody needs any more, be the gradient of `x`. `false` where `x` has one already, so that
@@ -479,6 +550,7 @@ impl Tape {
         }
         info.grad = Some(grad);
         info.grad_written = true;
+        info.shares += 1;
         self.infos.iter_mut().filter(|i| i.grad == Some(grad) && i.tensor != x).for_each(|i| i.given = true);
         true
     }

@@ -31,11 +31,13 @@ pub struct State {
     /// The type of its elements.
     pub element: Element,
     buffer: Buffer,
+    offset: usize,
 }
 
 impl State {
-    pub(super) fn range(&self) -> Bound {
-        Bound { buffer: self.buffer.clone(), offset: 0, words: self.layout.count(self.shape).max(4) }
+    /// Where it lives.
+    pub(crate) fn range(&self) -> Bound {
+        Bound { buffer: self.buffer.clone(), offset: self.offset, words: self.layout.count(self.shape).max(4) }
     }
 }
 
@@ -63,13 +65,25 @@ pub struct Store {
     parameters: BTreeMap<String, Parameter>,
     states: BTreeMap<String, State>,
     slabs: Vec<Slab>,
+    groups: BTreeMap<&'static str, Bound>,
 }
 
 /// A [`Store`] in the making: what a network and a method declare, with first values.
 #[derive(Default)]
 pub struct StoreBuilder {
-    parameters: Vec<(String, Shape, Layout, Vec<f32>)>,
-    states: Vec<(String, Shape, Layout, Element, Vec<u32>)>,
+    parameters: Vec<Declared<f32>>,
+    states: Vec<Declared<u32>>,
+}
+
+struct Declared<T> {
+    name: String,
+    shape: Shape,
+    layout: Layout,
+    values: Vec<T>,
+    /// The next one must stand right behind it.
+    with_next: bool,
+    /// States of one group stand side by side in one buffer.
+    group: Option<&'static str>,
 }
 
 impl StoreBuilder {
@@ -79,7 +93,20 @@ impl StoreBuilder {
     /// [`Error::Shape`] for another number of values than `shape` has.
     pub fn parameter(&mut self, name: &str, shape: &[usize], layout: Layout, values: Vec<f32>) -> Result<()> {
         let shape = counted(shape, values.len())?;
-        self.parameters.push((name.into(), shape, layout, values));
+        self.parameters.push(Declared { name: name.into(), shape, layout, values, with_next: false, group: None });
+        Ok(())
+    }
+
+    /// Declare two vectors of one length that kernels use as one tensor: see [`Tape::pair`](super::Tape::pair).
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an impossible length, [`Error::Shape`] where the two differ.
+    pub fn pair(&mut self, names: [&str; 2], values: [Vec<f32>; 2]) -> Result<()> {
+        let length = values[0].len();
+        for ((name, values), first) in names.into_iter().zip(values).zip([true, false]) {
+            self.parameter(name, &[length], Layout::Rows, values)?;
+            self.parameters.iter_mut().next_back().into_iter().for_each(|last| last.with_next = first);
+        }
         Ok(())
     }
 
@@ -89,8 +116,19 @@ impl StoreBuilder {
     /// [`Error::Shape`] for another number of values than `shape` has.
     pub fn state(&mut self, name: &str, shape: &[usize], layout: Layout, values: Vec<f32>) -> Result<()> {
         let shape = counted(shape, values.len())?;
-        let words = values.into_iter().map(f32::to_bits).collect();
-        self.states.push((name.into(), shape, layout, Element::F32, words));
+        let values = values.into_iter().map(f32::to_bits).collect();
+        self.states.push(Declared { name: name.into(), shape, layout, values, with_next: false, group: None });
+        Ok(())
+    }
+
+    /// Declare a state that stands side by side with all others of `group`, so that one dispatch moves them all: see
+    /// [`Store::group`].
+    ///
+    /// # Errors
+    /// As [`state`](Self::state).
+    pub fn grouped(&mut self, group: &'static str, name: &str, shape: &[usize], values: Vec<f32>) -> Result<()> {
+        self.state(name, shape, Layout::Rows, values)?;
+        self.states.iter_mut().next_back().into_iter().for_each(|last| last.group = Some(group));
         Ok(())
     }
 
@@ -103,9 +141,11 @@ impl StoreBuilder {
         let most = (gpu.limits().max_storage_buffer_binding_size.min(gpu.limits().max_buffer_size) / 4) as usize;
         let mut lengths: Vec<usize> = Vec::new();
         let mut parameters = BTreeMap::new();
-        for (name, shape, layout, _) in &self.parameters {
-            let words = layout.count(*shape).max(4).div_ceil(align) * align;
-            if lengths.last().is_none_or(|used| used + words > most) {
+        let aligned = |shape: Shape, layout: Layout| layout.count(shape).max(4).div_ceil(align) * align;
+        for Declared { name, shape, layout, with_next, .. } in &self.parameters {
+            let words = aligned(*shape, *layout);
+            let together = if *with_next { 2 * words } else { words };
+            if lengths.last().is_none_or(|used| used + together > most) {
                 lengths.push(0);
             }
             let slab = lengths.len() - 1;
@@ -124,13 +164,25 @@ impl StoreBuilder {
             })
         };
         let slabs = lengths.iter().map(slab).collect::<Result<_>>()?;
-        let mut store = Store { gpu: gpu.clone(), parameters, states: BTreeMap::new(), slabs };
-        for (name, _, _, values) in &self.parameters {
+        let mut groups: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for Declared { shape, layout, group, .. } in &self.states {
+            group.iter().for_each(|group| *groups.entry(group).or_default() += aligned(*shape, *layout));
+        }
+        let groups = groups.into_iter().map(|(group, words)| Ok((group, whole(group, words)?))).collect::<Result<_>>()?;
+        let mut store = Store { gpu: gpu.clone(), parameters, states: BTreeMap::new(), slabs, groups };
+        for Declared { name, values, .. } in &self.parameters {
             store.write(name, Part::Value, values)?;
         }
-        for (name, shape, layout, element, words) in self.states {
-            let buffer = gpu.buffer(&name, layout.count(shape))?;
-            let state = State { name: name.clone(), shape, layout, element, buffer };
+        let mut filled: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for Declared { name, shape, layout, values: words, group, .. } in self.states {
+            let (buffer, offset) = match group.and_then(|group| Some((group, store.groups.get(group)?))) {
+                Some((group, whole)) => {
+                    let used = filled.entry(group).or_default();
+                    (whole.buffer.clone(), std::mem::replace(used, *used + aligned(shape, layout)))
+                }
+                None => (gpu.buffer(&name, layout.count(shape))?, 0),
+            };
+            let state = State { name: name.clone(), shape, layout, element: Element::F32, buffer, offset };
             if store.states.insert(name.clone(), state).is_some() || store.parameters.contains_key(&name) {
                 return Err(Error::value("store", "name", "declared once", name));
             }
@@ -178,6 +230,24 @@ impl Store {
     /// [`Error::Value`] where there is none.
     pub fn state(&self, name: &str) -> Result<&State> {
         self.states.get(name).ok_or_else(|| Error::value("store", "name", "a state", name))
+    }
+
+    /// Where all states of `group` stand, side by side with zeros between them.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where there is no such group.
+    pub fn group(&self, group: &str) -> Result<&Bound> {
+        self.groups.get(group).ok_or_else(|| Error::value("store", "group", "a group of states", group))
+    }
+
+    /// The values and the gradients of a pair.
+    pub(super) fn pair_ranges(&self, names: [&str; 2]) -> Result<[Bound; 2]> {
+        let (first, second) = (self.parameter(names[0])?, self.parameter(names[1])?);
+        let words = second.offset.saturating_sub(first.offset);
+        if first.slab != second.slab || words < first.layout.count(first.shape) || first.shape != second.shape {
+            return Err(Error::value("store", "names", "two parameters that were declared as a pair", format!("{names:?}")));
+        }
+        Ok([Part::Value, Part::Grad].map(|part| Bound { words: 2 * words, ..self.range(first, part) }))
     }
 
     pub(crate) fn slabs(&self) -> &[Slab] {

@@ -84,9 +84,7 @@ impl TrainingStep {
         tape.segment("update");
         ops::guard_gradients(&mut tape, store)?;
         sgd(&mut tape, store, options.sgd)?;
-        for running in &features.running {
-            running.update(&mut tape, store)?;
-        }
+        features.statistics.update(&mut tape, store)?;
         tape.segment("z");
         method.estimate_z(&mut tape, &objective)?;
         tape.segment("bank");

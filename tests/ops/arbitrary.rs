@@ -118,20 +118,19 @@ impl Call {
                 let a = self.tensor(t, 0, &image, rows)?;
                 ops::max_pool(t, a, d[4], d[5], d[6])?
             }
-            8 => {
-                let [x, g, b] =
-                    [(&image[..], 0), (&image[1..2], 1), (&image[1..2], 2)].map(|(fit, i)| self.tensor(t, i, fit, rows));
-                let (x, g, b) = (x?, g?, b?);
-                let out = ops::batch_norm(t, x, g, b, v)?;
-                let [m, s] = [3, 4].map(|i| self.tensor(t, i, &image[1..2], rows));
-                ops::batch_norm_running(t, x, out.stats, m?, s?, w)?;
-                out.y
-            }
-            9 => {
-                let [x, g, b, m, s] =
-                    [(&image[..], 0), (&image[1..2], 1), (&image[1..2], 2), (&image[1..2], 3), (&image[1..2], 4)]
-                        .map(|(fit, i)| self.tensor(t, i, fit, rows));
-                ops::batch_norm_frozen(t, x?, [g?, b?], [m?, s?], v)?
+            8 | 9 => {
+                let (x, affine) = (self.tensor(t, 0, &image, rows)?, self.tensor(t, 1, &[2, image[1]], rows)?);
+                let norm = ops::Norm { affine, stats: ops::batch_norm_statistics(t, image[1])?, eps: v };
+                let [mean, var] = [3, 4].map(|i| self.tensor(t, i, &image[1..2], rows));
+                let then = ops::Then { addend: None, relu: d[5] % 2 == 0 };
+                if self.op == 8 {
+                    let y = ops::batch_norm(t, x, norm, then, None)?;
+                    ops::batch_norm_running(t, norm.stats, mean?, var?, w)?;
+                    y
+                } else {
+                    ops::batch_norm_freeze(t, norm, mean?, var?)?;
+                    ops::batch_norm_frozen(t, x, norm, then)?
+                }
             }
             10 | 11 => {
                 let groups = plain(d[7]);

@@ -1,7 +1,7 @@
 //! Error inputs of every op: wrong rank, sizes that disagree, numbers out of range. And what is not refused but clamped.
 
 use crate::gpu;
-use instdisc::ops::{self, Augmentation, Conv};
+use instdisc::ops::{self, Augmentation, Conv, Norm, Then};
 use instdisc::shape::Layout::{self, Plain, Rows, Weight};
 use instdisc::tape::{Tape, Tensor};
 use instdisc::{Error, Result};
@@ -33,9 +33,9 @@ fn linear(t: &mut Tape, xs: &[usize], ws: &[usize], bias: Option<&[usize]>) -> R
     let (a, w, b) = (x(t, xs), at(t, ws, Weight), bias.map(|b| x(t, b)));
     ops::linear(t, a, w, b).map(drop)
 }
-fn norm(t: &mut Tape, xs: &[usize], gamma: &[usize], beta: &[usize], eps: f32) -> Result<()> {
-    let (a, g, b) = (x(t, xs), x(t, gamma), x(t, beta));
-    ops::batch_norm(t, a, g, b, eps).map(drop)
+fn norm(t: &mut Tape, xs: &[usize], affine: &[usize], stats: &[usize], eps: f32) -> Result<()> {
+    let (a, affine, stats) = (x(t, xs), x(t, affine), x(t, stats));
+    ops::batch_norm(t, a, Norm { affine, stats, eps }, Then::default(), None).map(drop)
 }
 fn nce(t: &mut Tape, f: &[usize], bank: &[usize], own: &[usize], rows: &[usize], z: &[usize], tau: f32) -> Result<()> {
     let (f, v, o, r, z) = (x(t, f), x(t, bank), u(t, own), u(t, rows), x(t, z));
@@ -179,21 +179,27 @@ const ROWS: &[Row] = &[
         let a = x(t, &[1, 1, 300, 300]);
         ops::max_pool(t, a, 300, 1, 0).map(drop)
     }),
-    ("batch_norm", Shape, |t| norm(t, &[4], &[4], &[4], 1e-5)),
-    ("batch_norm", Shape, |t| norm(t, &[4, 3], &[4], &[3], 1e-5)),
-    ("batch_norm", Shape, |t| norm(t, &[4, 3], &[3], &[3, 1], 1e-5)),
-    ("batch_norm", Value, |t| norm(t, &[4, 3], &[3], &[3], -1.0)),
+    ("batch_norm", Shape, |t| norm(t, &[4], &[2, 4], &[5, 4], 1e-5)),
+    ("batch_norm", Shape, |t| norm(t, &[4, 3], &[2, 2], &[5, 4], 1e-5)),
+    ("batch_norm", Shape, |t| norm(t, &[4, 3], &[3, 3], &[5, 4], 1e-5)),
+    ("batch_norm", Shape, |t| norm(t, &[4, 3], &[2, 3], &[4, 4], 1e-5)),
+    ("batch_norm", Value, |t| norm(t, &[4, 3], &[2, 3], &[5, 4], -1.0)),
     ("batch_norm", Shape, |t| {
-        let (a, g, b) = (x(t, &[4, 5]), at(t, &[5], Plain), x(t, &[5]));
-        ops::batch_norm(t, a, g, b, 1e-5).map(drop)
+        let (a, affine, stats) = (x(t, &[4, 4]), at(t, &[2, 4], Plain), x(t, &[5, 4]));
+        ops::batch_norm(t, a, Norm { affine, stats, eps: 1e-5 }, Then::default(), None).map(drop)
     }),
     ("batch_norm", Shape, |t| {
-        let (a, g, b, m, v) = (x(t, &[4, 5]), x(t, &[5]), x(t, &[5]), x(t, &[5]), x(t, &[4]));
-        ops::batch_norm_frozen(t, a, [g, b], [m, v], 1e-5).map(drop)
+        let (a, affine, stats, other) = (x(t, &[4, 4]), x(t, &[2, 4]), x(t, &[5, 4]), x(t, &[4, 5]));
+        let then = Then { addend: Some(other), relu: true };
+        ops::batch_norm(t, a, Norm { affine, stats, eps: 1e-5 }, then, None).map(drop)
     }),
     ("batch_norm", Shape, |t| {
-        let (a, s, m, v) = (x(t, &[4, 5]), x(t, &[2, 5]), x(t, &[5]), x(t, &[5]));
-        ops::batch_norm_running(t, a, s, m, v, 0.1)
+        let (affine, stats, m, v) = (x(t, &[2, 5]), x(t, &[10, 4]), x(t, &[5]), x(t, &[4]));
+        ops::batch_norm_freeze(t, Norm { affine, stats, eps: 1e-5 }, m, v)
+    }),
+    ("batch_norm", Shape, |t| {
+        let (s, m, v) = (x(t, &[2, 5]), x(t, &[5]), x(t, &[5]));
+        ops::batch_norm_running(t, s, m, v, 0.1)
     }),
     ("conv2d", Shape, |t| conv(t, &[3, 4, 4], &[2, 3, 1, 1], Weight, [1, 0, 1])),
     ("conv2d", Shape, |t| conv(t, &[1, 3, 4, 4], &[2, 4, 1, 1], Weight, [1, 0, 1])),

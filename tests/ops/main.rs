@@ -7,6 +7,7 @@ mod algorithms;
 mod arbitrary;
 mod complete;
 mod errors;
+mod fused;
 mod kept;
 mod limits;
 mod table;

@@ -49,13 +49,16 @@ const OPS: [(&str, &[usize], Record); 19] = [
         ops::max_pool(t, x, d[4], d[5], 0)
     }),
     ("batch_norm", &[2, 3, 4, 5], |t, d| {
-        let (x, gamma, beta) = (images(t, d)?, images(t, &d[1..2])?, images(t, &d[1..2])?);
-        Ok(ops::batch_norm(t, x, gamma, beta, 1e-5)?.y)
+        let (x, affine) = (images(t, d)?, images(t, &[2, d[1]])?);
+        let stats = ops::batch_norm_statistics(t, d[1])?;
+        ops::batch_norm(t, x, ops::Norm { affine, stats, eps: 1e-5 }, ops::Then::default(), None)
     }),
     ("batch_norm_frozen", &[2, 3, 4, 5], |t, d| {
-        let x = images(t, d)?;
-        let [a, b, m, v] = [(); 4].map(|()| t.input("c", &d[1..2], Layout::Rows));
-        ops::batch_norm_frozen(t, x, [a?, b?], [m?, v?], 1e-5)
+        let (x, affine) = (images(t, d)?, images(t, &[2, d[1]])?);
+        let [mean, var] = [(); 2].map(|()| t.input("c", &d[1..2], Layout::Rows));
+        let norm = ops::Norm { affine, stats: ops::batch_norm_statistics(t, d[1])?, eps: 1e-5 };
+        ops::batch_norm_freeze(t, norm, mean?, var?)?;
+        ops::batch_norm_frozen(t, x, norm, ops::Then::default())
     }),
     // n, ci, co, h, w, kh, kw, stride, groups
     ("conv2d", &[2, 3, 4, 5, 6, 3, 2, 1, 1], |t, d| {

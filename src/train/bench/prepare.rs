@@ -6,7 +6,7 @@ use super::recording::{Fill, Recording};
 use super::trainer::{SGD, Trainer, pixels};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Work};
-use crate::ops::{self, Augmentation};
+use crate::ops::{self, Augmentation, Norm, Then};
 use crate::shape::Layout;
 use crate::tape::{Program, Step, Store, StoreBuilder};
 use std::ops::Range;
@@ -51,12 +51,12 @@ impl Prepared {
             &Kind::Gemm(form, sizes) => builder.gemm(form, sizes)?,
             &Kind::BatchNorm([n, c, side], backward) => {
                 let x = builder.floats("x", &[n, c, side, side], Layout::Rows)?;
-                let gamma = builder.floats("gamma", &[c], Layout::Rows)?;
-                let beta = builder.floats("beta", &[c], Layout::Rows)?;
+                let affine = builder.floats("affine", &[2, c], Layout::Rows)?;
                 if backward {
-                    [x, gamma, beta].into_iter().try_for_each(|t| builder.tape.track(t))?;
+                    [x, affine].into_iter().try_for_each(|t| builder.tape.track(t))?;
                 }
-                let y = ops::batch_norm(&mut builder.tape, x, gamma, beta, 1e-5)?.y;
+                let norm = Norm { affine, stats: ops::batch_norm_statistics(&mut builder.tape, c)?, eps: 1e-5 };
+                let y = ops::batch_norm(&mut builder.tape, x, norm, Then { addend: None, relu: true }, None)?;
                 if backward {
                     builder.backward(y)?;
                 }

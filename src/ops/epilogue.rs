@@ -1,0 +1,90 @@
+//! What a convolution does with its results beside storing them: a part of the work of the batch norm next to it.
+
+use crate::gpu::Gpu;
+use crate::shape::Layout;
+use crate::tape::{Launch, Tape, Tensor};
+use crate::error::Result;
+use crate::shape::padded;
+
+/// What stands in place of `lib/plain.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Epilogue {
+    /// Nothing.
+    Plain,
+    /// Leaves parts of the moments of its results, for the batch norm that follows.
+    Moments {
+        /// `[3 parts, c]`
+        parts: Tensor,
+    },
+    /// Masks its results, the gradient of a batch norm with ReLU, and leaves parts of their slopes.
+    Slopes {
+        /// What was normalised.
+        x: Tensor,
+        /// The norm's statistics.
+        stats: Tensor,
+        /// `[2 parts, c]`
+        parts: Tensor,
+    },
+    /// Sends its results through a batch norm with known statistics.
+    Affine {
+        /// The statistics.
+        stats: Tensor,
+        /// What is added.
+        addend: Option<Tensor>,
+        /// Whether a ReLU follows.
+        relu: bool,
+    },
+}
+
+impl Epilogue {
+    /// `launch` with the piece and its buffers.
+    pub(super) fn of(self, launch: Launch) -> Launch {
+        const PLAIN: &str = "lib/plain.wgsl";
+        match self {
+            Self::Plain => launch,
+            Self::Moments { parts } => launch.swap(PLAIN, "lib/moments.wgsl").bind("moments_out", parts),
+            Self::Slopes { x, stats, parts } => {
+                let launch = launch.swap(PLAIN, "lib/slopes.wgsl");
+                launch.bind("norm_x", x).bind("stats", stats).bind("slopes_out", parts)
+            }
+            Self::Affine { stats, addend, relu } => {
+                let launch = launch.swap(PLAIN, "lib/affine.wgsl").on("RELU", relu).on("ADD", addend.is_some());
+                launch.bind("stats", stats).bind("addend", addend.unwrap_or(stats))
+            }
+        }
+    }
+
+    /// Room for the moments of `channels` in so many parts.
+    pub(super) fn moments(tape: &mut Tape, parts: usize, channels: usize) -> Result<Tensor> {
+        tape.output("moments", &[3 * parts, channels], Layout::Rows)
+    }
+
+    /// Room for the slopes of `channels` in so many parts.
+    pub(super) fn slopes(tape: &mut Tape, parts: usize, channels: usize) -> Result<Tensor> {
+        tape.output("slopes", &[2 * parts, channels], Layout::Rows)
+    }
+}
+
+/// How the rows of a tensor are shared out among lanes, each with a vec4 of channels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strands {
+    /// How many.
+    pub(super) count: usize,
+    /// Rows of each but the last.
+    pub(super) each: usize,
+}
+
+impl Strands {
+    /// Of `rows` of `channels`: on a processor just enough for its threads, so that what each lane does before its first row
+    /// costs little, and on a GPU many.
+    pub(super) fn of(gpu: &Gpu, rows: usize, channels: usize) -> Self {
+        let each = if gpu.facts().software {
+            let lanes = 128 / (padded(channels) / 4).max(1);
+            rows.div_ceil(lanes.max(1)).min(16_384)
+        } else {
+            rows.min(8)
+        };
+        let each = each.max(1);
+        Self { count: rows.div_ceil(each), each }
+    }
+}

@@ -1,0 +1,210 @@
+//! A convolution that does a part of the work of the batch norm next to it, against the two one after the other: what it
+//! stores is the same to the bit, and its sums agree within what rounding allows.
+
+use crate::gpu;
+use instdisc::gpu::Gpu;
+use instdisc::ops::{self, Conv, Norm, Problem, Then};
+use instdisc::rng::{Sequence, Stream};
+use instdisc::shape::Layout::{Rows, Weight};
+use instdisc::tape::{Program, Tape, Tensor};
+use instdisc::twin::compare::within_bound;
+use instdisc::twin::{self, Reference, wide};
+
+/// n, channels in of a group, channels out, height, width, kernel, stride, groups.
+const SHAPES: [[usize; 8]; 9] = [
+    [1, 1, 1, 3, 3, 3, 1, 1],
+    [2, 4, 8, 7, 5, 3, 1, 1],
+    [3, 9, 5, 9, 11, 3, 1, 1],
+    [2, 16, 24, 8, 8, 3, 2, 1],
+    [2, 5, 7, 9, 7, 3, 2, 1],
+    [1, 8, 40, 12, 12, 1, 2, 1],
+    [2, 8, 16, 6, 10, 3, 1, 2],
+    [4, 32, 64, 16, 16, 3, 1, 1],
+    [1, 3, 12, 15, 13, 7, 2, 1],
+];
+
+fn numbers(count: usize, number: u32) -> Vec<f32> {
+    let mut random = Sequence::new(7, Stream::Test, number);
+    (0..count).map(|_| random.normal()).collect()
+}
+
+/// Every algorithm for a shape that leaves sums, and those that do not in one word.
+fn algorithms(gpu: &Gpu, shape: [usize; 8]) -> Vec<Option<String>> {
+    let [n, ci, co, h, w, k, stride, groups] = shape;
+    let conv = Conv { stride, pad: k / 2, groups };
+    let sizes = ops::ConvSizes { n, h, w, ci, co, kh: k, kw: k, conv };
+    let all = Problem::Conv(ops::Direction::Forward, sizes).candidates(gpu);
+    let lanes = all.into_iter().map(|a| a.to_string()).filter(|a| !a.contains("tiled"));
+    [None].into_iter().chain(lanes.map(Some)).collect()
+}
+
+struct Net {
+    x: Tensor,
+    weight: Tensor,
+    affine: Tensor,
+    /// Of the convolution.
+    y: Tensor,
+    /// Of the norm.
+    z: Tensor,
+}
+
+fn begin(tape: &mut Tape, shape: [usize; 8], fused: bool, then: Then) -> (Net, Norm) {
+    let [n, ci, co, h, w, k, stride, groups] = shape;
+    let x = tape.input("x", &[n, ci * groups, h, w], Rows).unwrap();
+    let weight = tape.input("weight", &[co, ci, k, k], Weight).unwrap();
+    let affine = tape.input("affine", &[2, co], Rows).unwrap();
+    [x, weight, affine].into_iter().for_each(|t| tape.track(t).unwrap());
+    let conv = Conv { stride, pad: k / 2, groups };
+    let (y, moments) = if fused {
+        ops::conv2d_with_moments(tape, x, weight, conv).unwrap()
+    } else {
+        (ops::conv2d(tape, x, weight, conv).unwrap(), None)
+    };
+    let norm = Norm { affine, stats: ops::batch_norm_statistics(tape, co).unwrap(), eps: 1e-3 };
+    let z = ops::batch_norm(tape, y, norm, then, moments).unwrap();
+    tape.keep(y).unwrap();
+    tape.keep(z).unwrap();
+    (Net { x, weight, affine, y, z }, norm)
+}
+
+fn fill(program: &mut Program, net: &Net) {
+    for (i, tensor) in [net.x, net.weight, net.affine].into_iter().enumerate() {
+        program.write(tensor, &numbers(tensor.shape().count(), i as u32)).unwrap();
+    }
+}
+
+#[test]
+fn moments_that_a_convolution_leaves_are_those_of_its_result() {
+    let (mut count, mut with, mut worst) = (0, 0, 0.0f64);
+    for shape in SHAPES {
+        for algorithm in algorithms(gpu(), shape) {
+            let mut choices = gpu().choices().clone();
+            algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
+            let gpu = gpu().with_choices(choices);
+            let run = |fused: bool| {
+                let mut tape = Tape::new(&gpu);
+                let (net, _) = begin(&mut tape, shape, fused, Then { addend: None, relu: true });
+                let mut program = tape.compile_guarded().unwrap();
+                fill(&mut program, &net);
+                program.run().unwrap();
+                let found = program.inspect().unwrap();
+                assert!(found.overrun.is_empty() && found.unwritten.is_empty(), "{shape:?} {algorithm:?}: {found:?}");
+                let leaves = program.dispatches().iter().all(|d| d.kernel.variant.entry != "moments");
+                (program.read(net.y).unwrap(), program.read(net.z).unwrap(), leaves)
+            };
+            let ((y, z, leaves), (plain, _, apart)) = (run(true), run(false));
+            assert_eq!(y, plain, "{shape:?} {algorithm:?}: the convolution itself");
+            assert!(!apart);
+            let [n, _, co, ..] = shape;
+            let places = y.len() / n / co;
+            let affine = wide(&numbers(2 * co, 2));
+            let reference = twin::batch_norm::train(&wide(&y), [n, co, places, 1], &affine[..co], &affine[co..], 1e-3f32.into()).y;
+            let value = reference.value.iter().map(|v| v.max(0.0)).collect();
+            let report = within_bound(&z, &Reference { value, ..reference }, (n * places) as f64);
+            let report = report.unwrap_or_else(|e| panic!("{shape:?} {algorithm:?}: {e}"));
+            (count, with, worst) = (count + 1, with + usize::from(leaves), worst.max(report.worst));
+        }
+    }
+    println!("scorecard fused moments: {with} of {count} convolutions leave them, worst {worst:.4} of the bound");
+    assert!(2 * with > count);
+}
+
+/// z = relu(norm(x)), whose gradient comes from a convolution of it, and before that from an addition.
+fn gradients(gpu: &Gpu, shape: [usize; 8], shared: bool, wanted: bool) -> (Vec<Vec<f32>>, bool) {
+    let [n, ci, co, h, w, k, stride, groups] = shape;
+    let mut tape = Tape::new(gpu);
+    let c = ci * groups;
+    let x = tape.input("x", &[n, c, h, w], Rows).unwrap();
+    let weight = tape.input("weight", &[co, ci, k, k], Weight).unwrap();
+    let affine = tape.input("affine", &[2, c], Rows).unwrap();
+    let other = tape.input("other", &[n, c, h, w], Rows).unwrap();
+    [x, affine].into_iter().for_each(|t| tape.track(t).unwrap());
+    let norm = Norm { affine, stats: ops::batch_norm_statistics(&mut tape, c).unwrap(), eps: 1e-3 };
+    let z = ops::batch_norm(&mut tape, x, norm, Then { addend: None, relu: true }, None).unwrap();
+    // What is recorded first gets its share last: without the wish an op that knows nothing of it.
+    let nothing = (!wanted).then(|| ops::scale(&mut tape, z, 0.0).unwrap());
+    let conv = |tape: &mut Tape, z| ops::conv2d(tape, z, weight, Conv { stride, pad: k / 2, groups }).unwrap();
+    let mut y = conv(&mut tape, z);
+    let sum = shared.then(|| ops::add(&mut tape, other, z).unwrap());
+    for more in [nothing, sum].into_iter().flatten() {
+        let more = conv(&mut tape, more);
+        y = ops::add(&mut tape, y, more).unwrap();
+    }
+    let upstream = tape.input("upstream", y.shape().dims(), Rows).unwrap();
+    tape.backward_from(y, upstream).unwrap();
+    let (dx, daffine) = (tape.grad(x).unwrap(), tape.grad(affine).unwrap());
+    let mut program = tape.compile_guarded().unwrap();
+    for (i, tensor) in [x, weight, affine, upstream].into_iter().enumerate() {
+        program.write(tensor, &numbers(tensor.shape().count(), i as u32)).unwrap();
+    }
+    program.run().unwrap();
+    let found = program.inspect().unwrap();
+    assert!(found.overrun.is_empty() && found.unwritten.is_empty(), "{shape:?}: {found:?}");
+    let left = program.dispatches().iter().all(|d| d.kernel.variant.entry != "slopes");
+    (vec![program.read(dx).unwrap(), program.read(daffine).unwrap()], left)
+}
+
+#[test]
+fn slopes_that_a_gradient_leaves_give_the_norm_the_gradient_of_a_pass_of_its_own() {
+    let (mut count, mut with, mut worst) = (0, 0, 0.0f64);
+    for shape in SHAPES {
+        for algorithm in algorithms(gpu(), shape) {
+            let mut choices = gpu().choices().clone();
+            algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
+            let gpu = gpu().with_choices(choices);
+            for shared in [false, true] {
+                let (fused, left) = gradients(&gpu, shape, shared, true);
+                let (apart, never) = gradients(&gpu, shape, shared, false);
+                assert!(!never);
+                (count, with) = (count + 1, with + usize::from(left));
+                for (fused, apart) in fused.iter().zip(&apart) {
+                    // Both sums are of the same terms in other orders.
+                    let most = apart.iter().fold(0.0f64, |most, v| most.max(f64::from(v.abs())));
+                    for (a, b) in fused.iter().zip(apart) {
+                        let off = (f64::from(*a) - f64::from(*b)).abs() / most;
+                        assert!(off <= 2e-6, "{shape:?} {algorithm:?} shared {shared}: {a} and {b}, of at most {most}");
+                        worst = worst.max(off);
+                    }
+                }
+            }
+        }
+    }
+    println!("scorecard fused slopes: {with} of {count} gradients leave them, worst {worst:.1e} of the largest element");
+    assert!(2 * with > count);
+}
+
+#[test]
+fn a_folded_norm_gives_what_the_norm_behind_the_convolution_gives() {
+    for shape in SHAPES {
+        let [n, ci, co, h, w, k, stride, groups] = shape;
+        for algorithm in algorithms(gpu(), shape) {
+            for add in [false, true] {
+                let mut choices = gpu().choices().clone();
+                algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
+                let mut tape = Tape::new(&gpu().with_choices(choices));
+                let x = tape.input("x", &[n, ci * groups, h, w], Rows).unwrap();
+                let weight = tape.input("weight", &[co, ci, k, k], Weight).unwrap();
+                let affine = tape.input("affine", &[2, co], Rows).unwrap();
+                let [mean, var] = ["mean", "var"].map(|name| tape.input(name, &[co], Rows).unwrap());
+                let conv = Conv { stride, pad: k / 2, groups };
+                let norm = Norm { affine, stats: ops::batch_norm_statistics(&mut tape, co).unwrap(), eps: 1e-3 };
+                ops::batch_norm_freeze(&mut tape, norm, mean, var).unwrap();
+                let y = ops::conv2d(&mut tape, x, weight, conv).unwrap();
+                let then = Then { addend: add.then_some(y), relu: true };
+                let apart = ops::batch_norm_frozen(&mut tape, y, norm, then).unwrap();
+                let folded = ops::conv2d_then_norm(&mut tape, x, weight, conv, norm, then).unwrap();
+                [apart, folded].into_iter().for_each(|t| tape.keep(t).unwrap());
+                let mut program = tape.compile_guarded().unwrap();
+                for (i, tensor) in [x, weight, affine, mean].into_iter().enumerate() {
+                    program.write(tensor, &numbers(tensor.shape().count(), i as u32)).unwrap();
+                }
+                program.write(var, &vec![0.75; co]).unwrap();
+                program.run().unwrap();
+                let found = program.inspect().unwrap();
+                assert!(found.overrun.is_empty() && found.unwritten.is_empty(), "{shape:?}: {found:?}");
+                let words = |t| program.read_words(t).unwrap();
+                assert_eq!(words(apart), words(folded), "{shape:?} {algorithm:?} addend {add}");
+            }
+        }
+    }
+}
