@@ -8,8 +8,8 @@
 //   grad_weight_sum  dw = sum over t of part[t]
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
 // added to what the output holds. With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl `forward` and
-// `grad_input` do a part of a batch norm's work on their results, a part of its sums for every DOWN-th of the rows of a tile:
-// in a second loop over what they have stored, since the first must be unrolled for the tile to stay in registers (measured:
+// `grad_input` do a part of a batch norm's work on their results, a part of its sums for every PART pixels (of a class): in a
+// second loop over what they have stored, since the first must be unrolled for the tile to stay in registers (measured:
 // in one loop forward takes 2.3 times as long).
 // `grad_weight` with split = 1 writes dw itself. The entry points with `_any` take
 // groups whose width is no multiple of 4 (any shape, in fact), the others one group or widths that are.
@@ -58,6 +58,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
+
+// Rows of the result whose sums are one part, whatever the tile; ROWS must be a multiple of it.
+const PART = 8u;
 
 fn up(a: u32, b: u32) -> u32 {
     return (a + b - 1u) / b;
@@ -162,16 +165,16 @@ fn forward(
     }
     for (var v = 0u; v < COLS; v++) {
         let held = column + column_held(v, member);
-        if held < outputs(size) {
-            let c = part * outputs(size) + held;
-            var gathered = begin(c);
-            for (var i = 0u; i < ROWS; i++) {
-                let p = pixel + row_held(i, member);
-                if p < pixels {
+        for (var i = 0u; i < ROWS; i += PART) {
+            let first = pixel + row_held(i, member);
+            if first < pixels && held < outputs(size) {
+                let c = part * outputs(size) + held;
+                var gathered = begin(c);
+                for (var p = first; p < min(first + PART, pixels); p++) {
                     result[p * ys + c] = finish(&gathered, result[p * ys + c], p * ys + c);
                 }
+                end(&gathered, first / PART, c, ys);
             }
-            end(&gathered, pixel / HIGH * DOWN + member / ACROSS, c, ys);
         }
     }
 }
@@ -272,19 +275,21 @@ fn grad_input(
     }
     for (var v = 0u; v < COLS; v++) {
         let held = column + column_held(v, member);
-        if held < ci4 {
-            let c = part * ci4 + held;
-            var gathered = begin(c);
-            for (var i = 0u; i < ROWS; i++) {
-                let p = pixel + row_held(i, member);
-                let ix = p % wide * size.stride + a_col;
-                let iy = p / wide % high * size.stride + a_row;
-                if p < pixels && iy < size.h && ix < size.w {
-                    let at = ((p / wide / high * size.h + iy) * size.w + ix) * xs + c;
-                    result[at] = finish(&gathered, result[at], at);
+        for (var i = 0u; i < ROWS; i += PART) {
+            let first = pixel + row_held(i, member);
+            if first < pixels && held < ci4 {
+                let c = part * ci4 + held;
+                var gathered = begin(c);
+                for (var p = first; p < min(first + PART, pixels); p++) {
+                    let ix = p % wide * size.stride + a_col;
+                    let iy = p / wide % high * size.stride + a_row;
+                    if iy < size.h && ix < size.w {
+                        let at = ((p / wide / high * size.h + iy) * size.w + ix) * xs + c;
+                        result[at] = finish(&gathered, result[at], at);
+                    }
                 }
+                end(&gathered, (a_row * size.stride + a_col) * up(pixels, PART) + first / PART, c, xs);
             }
-            end(&gathered, ((a_row * size.stride + a_col) * down + pixel / HIGH) * DOWN + member / ACROSS, c, xs);
         }
     }
 }

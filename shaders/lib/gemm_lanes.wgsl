@@ -43,12 +43,12 @@ alias Steps = array<vec4<f32>, 4u * COLS>;
 
 // The i-th row of the tile that a lane reads; it may be held by others.
 fn row_read(i: u32, member: u32) -> u32 {
-    return (i * ACROSS + member % ACROSS) * DOWN + member / ACROSS;
+    return row_held(i * ACROSS + member % ACROSS, member);
 }
 
-// The i-th row that a lane holds.
+// The i-th row that a lane holds: they are neighbours.
 fn row_held(i: u32, member: u32) -> u32 {
-    return i * DOWN + member / ACROSS;
+    return member / ACROSS * ROWS + i;
 }
 
 // For tn: the i-th four of rows that a lane reads, at steps from member % 4 side by side, else from 0.

@@ -52,9 +52,9 @@ struct Sizes {
     eps: f32,
 }
 
-/// Parts that one lane joins before it has a row of its own to do, for each row that it will do.
+/// Whether parts are so few that each lane may join them all before it does its rows.
 fn few(parts: usize, strands: Strands) -> bool {
-    parts <= (strands.each / 2).max(1)
+    parts <= strands.each
 }
 
 /// Parts that are joined to one where they are not few.

@@ -13,6 +13,9 @@ use crate::tape::{Launch, Tape, Tensor, Wanted};
 pub(super) static SHADER: Shader = Shader { file: "conv2d.wgsl", text: include_str!("../../shaders/conv2d.wgsl") };
 pub(super) static TILED: Shader = Shader { file: "conv2d_tiled.wgsl", text: include_str!("../../shaders/conv2d_tiled.wgsl") };
 
+/// Rows of the result whose sums are one part; as in `conv2d.wgsl`.
+const PART: usize = 8;
+
 /// Stride, padding and groups of a convolution, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
@@ -222,17 +225,16 @@ impl Sizes {
         super::within_rounds("conv2d", rounds)
     }
 
-    /// In how many parts `algorithm` leaves sums over the results of `direction`; none where it cannot. As the `end` of the
-    /// kernels has it.
+    /// In how many parts `algorithm` leaves sums over the results of `direction`; none where it cannot. It is the same for all
+    /// tiles that can, and so are the sums to the bit.
     fn parts(self, algorithm: Algorithm, direction: Direction) -> Option<usize> {
         match algorithm {
-            Algorithm::Direct(Tile::Lanes { rows, down, .. }) => {
+            Algorithm::Direct(Tile::Lanes { rows, .. }) if rows as usize % PART == 0 => {
                 let Product { rows: pixels, times, .. } = self.product(direction);
-                let high = (rows * down) as usize;
-                Some(times / self.conv.groups * pixels.div_ceil(high) * down as usize)
+                Some(times / self.conv.groups * pixels.div_ceil(PART))
             }
             Algorithm::Winograd { outputs, .. } => Some(self.winograd(outputs).parts(direction)),
-            Algorithm::Direct(Tile::Tiled(_)) | Algorithm::Scalar => None,
+            Algorithm::Direct(_) | Algorithm::Scalar => None,
         }
     }
 

@@ -77,6 +77,7 @@ fn fill(program: &mut Program, net: &Net) {
 fn moments_that_a_convolution_leaves_are_those_of_its_result() {
     let (mut count, mut with, mut worst) = (0, 0, 0.0f64);
     for shape in SHAPES {
+        let mut direct: Option<Vec<f32>> = None;
         for algorithm in algorithms(gpu(), shape) {
             let mut choices = gpu().choices().clone();
             algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
@@ -103,6 +104,9 @@ fn moments_that_a_convolution_leaves_are_those_of_its_result() {
             let report = within_bound(&z, &Reference { value, ..reference }, (n * places) as f64);
             let report = report.unwrap_or_else(|e| panic!("{shape:?} {algorithm:?}: {e}"));
             (count, with, worst) = (count + 1, with + usize::from(leaves), worst.max(report.worst));
+            if leaves && algorithm.as_ref().is_some_and(|a| a.starts_with("direct")) {
+                assert_eq!(direct.get_or_insert_with(|| z.clone()), &z, "{shape:?} {algorithm:?}: the bits of another tile");
+            }
         }
     }
     println!("scorecard fused moments: {with} of {count} convolutions leave them, worst {worst:.4} of the bound");
