@@ -1,7 +1,9 @@
 //! Replay a PyTorch training trace step by step and print how far this crate's numbers are from it, as one JSON object.
 //!
-//! `cargo run --release --example replay_trace -- FILE` with a file of the format `instdisc-trace-1`: metadata that says what
+//! `cargo run --release --example replay_trace -- FILE [NUDGE]` with a file of the format `instdisc-trace-1`: metadata that says what
 //! was run, first weights, and for every step the images, rows and negatives; losses, gradients and final weights to compare.
+//! With a NUDGE above 0 some of the first weights are moved by a unit in the last place, other ones for each number: later
+//! losses depend on which ReLU a value of 1e-8 falls on, and so on the last bit of the weights.
 
 use instdisc::checkpoint::File;
 use instdisc::gpu::Gpu;
@@ -17,10 +19,11 @@ use std::path::{Path, PathBuf};
 
 fn main() -> std::process::ExitCode {
     let Some(path) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: replay_trace FILE.safetensors");
+        eprintln!("usage: replay_trace FILE.safetensors [NUDGE]");
         return std::process::ExitCode::from(2);
     };
-    match replay(&path) {
+    let nudge = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(0);
+    match replay(&path, nudge) {
         Ok(report) => {
             println!("{report}");
             std::process::ExitCode::SUCCESS
@@ -138,11 +141,11 @@ fn largest_gap(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).fold(0.0, |worst, (a, b)| larger(worst, (f64::from(*a) - f64::from(*b)).abs()))
 }
 
-pub(crate) fn replay(path: &Path) -> Result<serde_json::Value> {
+pub(crate) fn replay(path: &Path, nudge: u32) -> Result<serde_json::Value> {
     let trace = Trace::read(path)?;
     let gpu = Gpu::open(&Default::default())?;
     let net = ResNet::new(trace.config.clone())?;
-    let mut store = load(&gpu, &net, &trace)?;
+    let mut store = load(&gpu, &net, &trace, nudge)?;
     let options = StepOptions {
         batch: trace.batch,
         images: Images::Given { side: trace.size },
@@ -184,15 +187,20 @@ pub(crate) fn replay(path: &Path) -> Result<serde_json::Value> {
     }))
 }
 
-/// A store with the trace's first weights, bank and Z.
-fn load(gpu: &Gpu, net: &ResNet, trace: &Trace) -> Result<Store> {
+/// A store with the trace's first weights, nudged, bank and Z.
+fn load(gpu: &Gpu, net: &ResNet, trace: &Trace, nudge: u32) -> Result<Store> {
     let mut builder = StoreBuilder::default();
     net.declare(&mut builder, 0)?;
     trace.method.declare(&mut builder, trace.n, trace.config.dim, 0)?;
     let mut store = builder.build(gpu)?;
     let names: Vec<String> = store.parameters().map(|p| p.name.clone()).collect();
     for name in names {
-        store.write(&name, Part::Value, &trace.floats(&format!("init/{name}"))?)?;
+        let mut values = trace.floats(&format!("init/{name}"))?;
+        for (i, value) in values.iter_mut().enumerate().filter(|_| nudge > 0) {
+            let random = instdisc::rng::hash([nudge, 0], 0, i as u32)[0];
+            *value = if random % 3 == 0 { value.next_up() } else { *value };
+        }
+        store.write(&name, Part::Value, &values)?;
     }
     store.write_state(npid::BANK, &trace.floats("bank/initial")?)?;
     store.write_state(npid::Z, &[trace.log_z, 1.0, 0.0, 0.0])?;

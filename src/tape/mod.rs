@@ -364,10 +364,13 @@ impl Tape {
     /// [`Error::Value`] where they are none.
     pub fn pair(&mut self, store: &Store, names: [&str; 2]) -> Result<Tensor> {
         let [value, grad] = store.pair_ranges(names)?;
-        let shape = [2, value.words / 2];
+        for name in names {
+            self.parameter(store, name)?; // by which a number that is not finite is reported
+        }
+        let (shape, both) = ([2, value.words / 2], names.join(" and "));
         let scope = std::mem::take(&mut self.scope);
-        let tensor = self.bound(names[0], &shape, Layout::Rows, Element::F32, value);
-        let grad = self.bound(&format!("{}.grad", names[0]), &shape, Layout::Rows, Element::F32, grad);
+        let tensor = self.bound(&both, &shape, Layout::Rows, Element::F32, value);
+        let grad = self.bound(&format!("{both}.grad"), &shape, Layout::Rows, Element::F32, grad);
         self.scope = scope;
         let tensor = tensor?;
         self.infos[tensor.id].tracked = true;

@@ -3,11 +3,14 @@
 
 use crate::gpu;
 use instdisc::gpu::Gpu;
+use instdisc::nn::{Block, Mode, ResNet, ResNetConfig, Stem};
+use instdisc::npid::Method;
 use instdisc::ops::{self, Conv, Norm, Problem, Then};
 use instdisc::rng::{Sequence, Stream};
 use instdisc::shape::Layout::{Rows, Weight};
-use instdisc::tape::{Program, Tape, Tensor};
-use instdisc::twin::compare::within_bound;
+use instdisc::tape::{Part, Program, StoreBuilder, Tape, Tensor};
+use instdisc::twin::compare::{relative_norm, within_bound};
+use std::collections::BTreeMap;
 use instdisc::twin::{self, Reference, wide};
 
 /// n, channels in of a group, channels out, height, width, kernel, stride, groups.
@@ -211,4 +214,57 @@ fn a_folded_norm_gives_what_the_norm_behind_the_convolution_gives() {
             }
         }
     }
+}
+
+/// The embeddings of a step and the gradient of every parameter.
+fn step(config: &ResNetConfig, side: usize, mode: Mode) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
+    let net = ResNet::new(config.clone()).unwrap();
+    let (mut builder, method) = (StoreBuilder::default(), Method::default());
+    net.declare(&mut builder, 3).unwrap();
+    method.declare(&mut builder, 8, config.dim, 3).unwrap();
+    let mut store = builder.build(gpu()).unwrap();
+    // β of 0 and γ of 1 would hide a mistake in either.
+    let norms: Vec<(String, usize)> = store
+        .parameters()
+        .filter(|p| p.name.contains("bn") || p.name.contains("downsample.1"))
+        .map(|p| (p.name.clone(), p.shape.count()))
+        .collect();
+    for (i, (name, count)) in norms.iter().enumerate() {
+        let values: Vec<f32> = numbers(*count, 100 + i as u32);
+        let scaled = values.iter().map(|v| if name.ends_with("weight") { 1.0 + 0.2 * v } else { 0.3 * v });
+        store.write(name, Part::Value, &scaled.collect::<Vec<_>>()).unwrap();
+    }
+    let mut tape = Tape::new(gpu());
+    let x = tape.input("x", &[4, 3, side, side], Rows).unwrap();
+    let own = tape.input_u32("own", &[4]).unwrap();
+    let features = net.forward(&mut tape, &store, x, mode).unwrap();
+    let objective = method.objective(&mut tape, &store, features.embedding, own, None).unwrap();
+    tape.backward(objective.loss).unwrap();
+    tape.keep(features.embedding).unwrap();
+    let mut program = tape.compile().unwrap();
+    program.write(x, &numbers(4 * 3 * side * side, 9)).unwrap();
+    program.write_u32(own, &[5, 0, 3, 6]).unwrap();
+    program.run().unwrap();
+    let names: Vec<String> = store.parameters().map(|p| p.name.clone()).collect();
+    let grads = names.into_iter().map(|name| (name.clone(), store.read(&name, Part::Grad).unwrap())).collect();
+    (program.read(features.embedding).unwrap(), grads)
+}
+
+#[test]
+fn a_fused_step_is_the_step_with_every_op_in_a_pass_of_its_own() {
+    let basic = ResNetConfig { block: Block::Basic, blocks: vec![2, 1, 1], width: 16, groups: 1, stem: Stem::Cifar, dim: 16 };
+    let deep = ResNetConfig { block: Block::Bottleneck, groups: 4, stem: Stem::Imagenet, blocks: vec![1, 2], ..basic.clone() };
+    let mut worst = [0.0f64; 2];
+    for (config, side) in [(basic, 16), (deep, 32)] {
+        let ((f, fused), (g, apart)) = (step(&config, side, Mode::Train), step(&config, side, Mode::Unfused));
+        let near = |a: &[f32], b: &[f32], most: f64, what: &str| {
+            relative_norm(a, b, most).unwrap_or_else(|e| panic!("{config:?} {what}: {e}")).worst * most
+        };
+        worst[0] = worst[0].max(near(&f, &g, 2e-6, "embedding"));
+        assert_eq!(fused.len(), apart.len());
+        for (name, grad) in &fused {
+            worst[1] = worst[1].max(near(grad, &apart[name], 2e-5, name));
+        }
+    }
+    println!("scorecard fused step: embeddings within {:.1e} of 2e-6, gradients within {:.1e} of 2e-5", worst[0], worst[1]);
 }

@@ -99,10 +99,8 @@ fn a_learning_rate_that_explodes_is_reported_and_the_checkpoint_kept() {
 }
 
 /// What a kernel may write without its reaching the loss, Z or a gradient, and why.
-const HARMLESS: [(&str, &str); 8] = [
-    ("add.y -inf", "the ReLU behind it makes it 0"),
-    ("batch_norm.y -inf", "the ReLU behind it makes it 0"),
-    ("relu.y_out -inf", "the max-pool behind it takes another one of the window"),
+const HARMLESS: [(&str, &str); 6] = [
+    ("batch_norm.y -inf", "the max-pool behind it takes another one of the window"),
     ("l2norm.len_out inf", "the gradient is divided by it"),
     ("l2norm.len_out -inf", "the gradient is divided by it"),
     ("max_pool.chosen_out NaN", "a whole number"),
@@ -199,7 +197,7 @@ fn what_any_kernel_writes_is_caught_before_the_update() {
         // Without a fault the step changes the state, so that "unchanged" says something.
         rig.step.program().run_range(0..end).unwrap();
         assert!(!rig.guard() && !rig.reached());
-        assert!(rig.state().iter().zip(&before).filter(|(now, was)| now.1 != was.1).count() > 8);
+        assert!(rig.state().iter().zip(&before).filter(|(now, was)| now.1 != was.1).count() >= 5);
         rig.restore(&before);
         for i in 0..update {
             let dispatch = rig.step.program().dispatches()[i].clone();
