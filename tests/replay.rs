@@ -35,11 +35,13 @@ fn training_goes_as_in_pytorch() {
         for nudge in 0..NUDGES {
             let report = replay_trace::replay(path, nudge).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let number = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
-            let losses: Vec<f64> = report["loss_rel"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect();
+            let losses: Vec<f64> =
+                report["loss_rel"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect();
             assert!(losses.len() >= 3, "{report}");
             (steps, tried) = (steps + losses.len(), tried + 1);
             let found = [number("grad_rel_max"), losses[0], number("embedding0_abs_max")];
-            for ((found, bound), what) in found.iter().zip([3e-5, 5e-6, 1e-5]).zip(["gradients", "first loss", "first embedding"]) {
+            for ((found, bound), what) in found.iter().zip([3e-5, 5e-6, 1e-5]).zip(["gradients", "first loss", "first embedding"])
+            {
                 assert!(*found <= bound, "{}: {what} off by {found}, allowed {bound}\n{report}", path.display());
             }
             (0..3).for_each(|i| worst[i] = worst[i].max(found[i]));

@@ -138,9 +138,7 @@ impl Statistics {
         tape.scope("norms");
         let words = self.range.words;
         let stats = tape.bound("stats", &[words / 4, 4], Layout::Rows, Element::F32, self.range.clone())?;
-        let mut running = |group: &str| {
-            tape.bound(group, &[words / 5], Layout::Rows, Element::F32, store.group(group)?.clone())
-        };
+        let mut running = |group: &str| tape.bound(group, &[words / 5], Layout::Rows, Element::F32, store.group(group)?.clone());
         let (mean, var) = (running(GROUPS[0])?, running(GROUPS[1])?);
         ops::batch_norm_running(tape, stats, mean, var, MOMENTUM)
     }

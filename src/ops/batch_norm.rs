@@ -84,8 +84,15 @@ impl Sizes {
 
     /// A launch with a lane a vec4 of each of `lanes`.
     fn launch(self, tape: &Tape, entry: &'static str, lanes: usize, parts: usize, each: usize) -> Launch {
-        launch(tape, entry, self.c4() * lanes).param("rows", self.rows).param("channels", self.c).param("c4", self.c4())
-            .param("a4", self.a4).param("parts", parts).param("each", each).param("eps", self.eps).param("momentum", 0.0f32)
+        launch(tape, entry, self.c4() * lanes)
+            .param("rows", self.rows)
+            .param("channels", self.c)
+            .param("c4", self.c4())
+            .param("a4", self.a4)
+            .param("parts", parts)
+            .param("each", each)
+            .param("eps", self.eps)
+            .param("momentum", 0.0f32)
     }
 
     /// Chunks of rows whose sums are parts: few enough to be joined quickly.
@@ -96,7 +103,14 @@ impl Sizes {
     }
 
     /// Join parts of `width` rows each by `entry` until there are few for each of `strands`.
-    fn join(self, tape: &mut Tape, entry: &'static str, width: usize, strands: Strands, mut parts: Tensor) -> Result<(Tensor, usize)> {
+    fn join(
+        self,
+        tape: &mut Tape,
+        entry: &'static str,
+        width: usize,
+        strands: Strands,
+        mut parts: Tensor,
+    ) -> Result<(Tensor, usize)> {
         let mut count = parts.shape()[0] / width;
         while !few(count, strands) {
             let to = count.div_ceil(JOINED);

@@ -229,7 +229,7 @@ impl Sizes {
     /// tiles that can, and so are the sums to the bit.
     fn parts(self, algorithm: Algorithm, direction: Direction) -> Option<usize> {
         match algorithm {
-            Algorithm::Direct(Tile::Lanes { rows, .. }) if rows as usize % PART == 0 => {
+            Algorithm::Direct(Tile::Lanes { rows, .. }) if (rows as usize).is_multiple_of(PART) => {
                 let Product { rows: pixels, times, .. } = self.product(direction);
                 Some(times / self.conv.groups * pixels.div_ceil(PART))
             }

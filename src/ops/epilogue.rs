@@ -1,10 +1,10 @@
 //! What a convolution does with its results beside storing them: a part of the work of the batch norm next to it.
 
+use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::shape::Layout;
-use crate::tape::{Launch, Tape, Tensor};
-use crate::error::Result;
 use crate::shape::padded;
+use crate::tape::{Launch, Tape, Tensor};
 
 /// What stands in place of `lib/plain.wgsl`.
 #[derive(Clone, Copy, Debug)]

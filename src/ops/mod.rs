@@ -39,9 +39,7 @@ pub(crate) use augment::augment_drawn;
 pub use augment::{Augmentation, augment};
 pub use avg_pool::{avg_pool, global_avg_pool};
 pub use bank_update::bank_update;
-pub use batch_norm::{
-    Norm, Then, batch_norm, batch_norm_freeze, batch_norm_frozen, batch_norm_running, batch_norm_statistics,
-};
+pub use batch_norm::{Norm, Then, batch_norm, batch_norm_freeze, batch_norm_frozen, batch_norm_running, batch_norm_statistics};
 use column_sums::column_sums;
 pub use conv2d::{Conv, Sizes as ConvSizes, conv2d, conv2d_then_norm, conv2d_with_moments};
 pub use gemm::{Sizes as GemmSizes, linear, scores};

@@ -66,7 +66,10 @@ impl Tiles {
         let launch = launch.param("vectors", vectors).param("shift", Value::I32(shift)).param("flip", false);
         let side = self.outputs + 2;
         let words = 4 * self.count() * vectors * (side * side + self.outputs * self.outputs);
-        launch.param("each", each).work(Work::new(4 * words, words)).groups((self.count().div_ceil(each) * vectors).div_ceil(LANES))
+        launch
+            .param("each", each)
+            .work(Work::new(4 * words, words))
+            .groups((self.count().div_ceil(each) * vectors).div_ceil(LANES))
     }
 
     /// The transform to the results, which `epilogue` goes over.

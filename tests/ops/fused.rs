@@ -10,8 +10,8 @@ use instdisc::rng::{Sequence, Stream};
 use instdisc::shape::Layout::{Rows, Weight};
 use instdisc::tape::{Part, Program, StoreBuilder, Tape, Tensor};
 use instdisc::twin::compare::{relative_norm, within_bound};
-use std::collections::BTreeMap;
 use instdisc::twin::{self, Reference, wide};
+use std::collections::BTreeMap;
 
 /// n, channels in of a group, channels out, height, width, kernel, stride, groups.
 const SHAPES: [[usize; 8]; 9] = [
@@ -102,7 +102,8 @@ fn moments_that_a_convolution_leaves_are_those_of_its_result() {
             let [n, _, co, ..] = shape;
             let places = y.len() / n / co;
             let affine = wide(&numbers(2 * co, 2));
-            let reference = twin::batch_norm::train(&wide(&y), [n, co, places, 1], &affine[..co], &affine[co..], 1e-3f32.into()).y;
+            let reference =
+                twin::batch_norm::train(&wide(&y), [n, co, places, 1], &affine[..co], &affine[co..], 1e-3f32.into()).y;
             let value = reference.value.iter().map(|v| v.max(0.0)).collect();
             let report = within_bound(&z, &Reference { value, ..reference }, (n * places) as f64);
             let report = report.unwrap_or_else(|e| panic!("{shape:?} {algorithm:?}: {e}"));
