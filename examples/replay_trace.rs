@@ -198,7 +198,7 @@ fn load(gpu: &Gpu, net: &ResNet, trace: &Trace, nudge: u32) -> Result<Store> {
         let mut values = trace.floats(&format!("init/{name}"))?;
         for (i, value) in values.iter_mut().enumerate().filter(|_| nudge > 0) {
             let random = instdisc::rng::hash([nudge, 0], 0, i as u32)[0];
-            *value = if random % 3 == 0 { value.next_up() } else { *value };
+            *value = if random.is_multiple_of(3) { value.next_up() } else { *value };
         }
         store.write(&name, Part::Value, &values)?;
     }

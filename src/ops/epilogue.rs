@@ -45,10 +45,11 @@ impl Epilogue {
             Self::Moments { parts } => launch.swap(PLAIN, "lib/moments.wgsl").bind("moments_out", parts),
             Self::Slopes { x, stats, parts } => {
                 let launch = launch.swap(PLAIN, "lib/slopes.wgsl");
-                launch.bind("norm_x", x).bind("stats", stats).bind("slopes_out", parts)
+                launch.more_bytes(4 * x.words()).bind("norm_x", x).bind("stats", stats).bind("slopes_out", parts)
             }
             Self::Affine { stats, addend, relu } => {
                 let launch = launch.swap(PLAIN, "lib/affine.wgsl").on("RELU", relu).on("ADD", addend.is_some());
+                let launch = launch.more_bytes(addend.map_or(0, |addend| 4 * addend.words()));
                 launch.bind("stats", stats).bind("addend", addend.unwrap_or(stats))
             }
         }

@@ -178,6 +178,12 @@ impl Launch {
         self
     }
 
+    /// It moves so many bytes more.
+    pub(crate) fn more_bytes(mut self, bytes: usize) -> Self {
+        self.work.bytes += bytes as f64;
+        self
+    }
+
     /// State what it costs.
     pub fn work(mut self, work: Work) -> Self {
         self.work = work;
