@@ -13,7 +13,7 @@ pub(super) fn raise(tensor: Tensor, guard: Tensor) -> Launch {
         .param("vectors", vectors)
         .bind("x", tensor)
         .bind("flag", guard)
-        .groups(vectors.div_ceil(1024))
+        .groups(vectors.div_ceil(512))
         .work(Work::new(0, tensor.words()))
 }
 
