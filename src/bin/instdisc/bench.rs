@@ -72,10 +72,7 @@ enum Set {
 
 impl Args {
     fn options(&self) -> Vec<Options> {
-        let of = |arch: &str, size| {
-            let (arch, filter) = (arch.to_owned(), self.filter.clone());
-            Options { batch: self.batch, arch, width: self.width, size, filter }
-        };
+        let of = |arch: &str, size| Options { batch: self.batch, arch: arch.to_owned(), width: self.width, size, filter: None };
         let (cifar, imagenet) = (of("resnet18", 32), of("resnet50", 224));
         match self.set {
             None => vec![of(&self.arch, self.size)],
@@ -85,7 +82,7 @@ impl Args {
         }
     }
 
-    /// Everything to measure, each case once.
+    /// Everything to measure, each case once: it is enough that one of two sets meets the filter.
     fn cases(&self) -> Result<Vec<Case>> {
         let mut all: Vec<Case> = Vec::new();
         for options in self.options() {
@@ -95,7 +92,10 @@ impl Args {
                 }
             }
         }
-        Ok(all)
+        match &self.filter {
+            Some(text) => bench::filter(all, text),
+            None => Ok(all),
+        }
     }
 
     /// It by the algorithms that are asked for.
@@ -281,6 +281,7 @@ mod tests {
         assert_eq!((of(&["--set", "cifar"]), of(&["--set", "imagenet"])), (cifar.clone(), imagenet.clone()));
         assert!(cifar.iter().chain(&imagenet).all(|name| both.iter().filter(|other| *other == name).count() == 1));
         assert!(both.len() < cifar.len() + imagenet.len(), "the rates and the losses are the same");
+        assert_eq!(of(&["--set", "both", "--filter", "k7 s2"]).len(), 5, "the stem in three directions, and the rates");
         for part in ["conv2d.grad_input b4 3->64 224x224 k7 s2", "conv2d.forward b4 2048->512 7x7 k1 s1", "sgd resnet18 w64"] {
             assert!(both.iter().any(|name| name == part), "{part}");
         }

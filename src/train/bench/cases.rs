@@ -17,7 +17,7 @@ pub struct Options {
     pub width: usize,
     /// Side of the images. Up to 64 the network begins as for CIFAR, above as for ImageNet.
     pub size: usize,
-    /// Only cases whose name or shape holds this text, beside the adapter's own rates.
+    /// Only cases whose name or shape holds this text, beside the adapter's own rates: see [`filter`].
     pub filter: Option<String>,
 }
 
@@ -122,14 +122,23 @@ pub fn cases(options: &Options) -> Result<Vec<Case>> {
     all.push(case("sgd", format!("{arch} w{width}"), Kind::Sgd(options.clone())));
     let shape = format!("{arch} w{width} b{batch} {size}x{size} nce m{m} n{n} d{dim}");
     all.push(case("train_step", shape, Kind::Train(options.clone())));
-    if let Some(text) = &options.filter {
-        let meets = |case: &Case| case.name.contains(text.as_str()) || case.shape.contains(text.as_str());
-        if !all.iter().any(meets) {
-            let expected = "a part of a case's name or shape, as `conv2d` or `64->64`";
-            return Err(Error::value("bench", "--filter", expected, format!("`{text}`")));
-        }
-        all.retain(|case| meets(case) || case.name.starts_with("peak."));
+    match &options.filter {
+        Some(text) => filter(all, text),
+        None => Ok(all),
     }
+}
+
+/// Those of `all` whose name or shape holds `text`, beside the adapter's own rates.
+///
+/// # Errors
+/// [`Error::Value`] where there are none.
+pub fn filter(mut all: Vec<Case>, text: &str) -> Result<Vec<Case>> {
+    let meets = |case: &Case| case.name.contains(text) || case.shape.contains(text);
+    if !all.iter().any(meets) {
+        let expected = "a part of a case's name or shape, as `conv2d` or `64->64`";
+        return Err(Error::value("bench", "--filter", expected, format!("`{text}`")));
+    }
+    all.retain(|case| meets(case) || case.name.starts_with("peak."));
     Ok(all)
 }
 

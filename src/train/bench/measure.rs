@@ -171,7 +171,7 @@ impl Bench {
         for _ in 0..SAMPLES {
             let peak = self.meter.sample()?;
             // Without a program the rate itself is the case.
-            let seconds = prepared.as_mut().map_or(Ok(least(peak)), |p| p.seconds(times))?;
+            let seconds = prepared.as_mut().map_or(Ok(least(peak)), |p| p.seconds_on_device(times))?;
             samples.push(Sample { peak, seconds });
         }
         let over = |value: &dyn Fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<f64>>();

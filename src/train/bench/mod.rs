@@ -1,9 +1,11 @@
 //! How fast the kernels are on an adapter, against what the adapter itself does.
 //!
 //! [`cases`] lists what can be measured and [`Bench::run`] measures one of them. Each sample of a case is taken next to a
-//! sample of the adapter's own rate ([`PeakMeter`](crate::gpu::PeakMeter)), so that `fraction_of_peak` holds on a machine that others use too.
+//! sample of the adapter's own rates ([`PeakMeter`](crate::gpu::PeakMeter)), so that `fraction_of_peak` holds on a machine that
+//! others use too.
 //!
-//! - A case of one op is a one-op tape whose dispatches run over and over in one submission, for at least 50 ms a sample.
+//! - A case of one op is a one-op tape whose dispatches run over and over in one submission, for at least 50 ms a sample, or by
+//!   the device's own clock over fewer of them where it has one.
 //! - `train_step` is timed as `train` runs it: the host writes a batch, submits the step, and reads losses two steps late.
 //! - `gflops` counts two for each multiply-add of the plain algorithm with unpadded channels, whatever is run; of a
 //!   training step it counts three times the forward convolutions and nothing else.
@@ -33,7 +35,7 @@ mod recording;
 mod roofline;
 mod trainer;
 
-pub use cases::{Case, Options, cases, step_flops};
+pub use cases::{Case, Options, cases, filter, step_flops};
 pub use compare::{Change, Comparison, compare, read};
 pub use measure::{Bench, Measurement, mark_fastest, run};
 pub use plot::plot;

@@ -138,13 +138,25 @@ impl Prepared {
         }
     }
 
-    /// Seconds a run, as the mean of `times`.
+    /// Seconds a run by the wall clock, as the mean of `times`.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Gpu`].
     pub fn seconds(&mut self, times: usize) -> Result<f64> {
         match &mut self.run {
             Run::Dispatches(program, range) => program.time(range.clone(), times),
+            Run::Train(trainer) => trainer.seconds(times),
+        }
+    }
+
+    /// The same by the device's own clock where it has one (see [`Program::time_on_device`]); of training steps, to which the host
+    /// belongs, by the wall clock.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::Gpu`].
+    pub fn seconds_on_device(&mut self, times: usize) -> Result<f64> {
+        match &mut self.run {
+            Run::Dispatches(program, range) => program.time_on_device(range.clone(), times),
             Run::Train(trainer) => trainer.seconds(times),
         }
     }
