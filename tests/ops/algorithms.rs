@@ -115,11 +115,15 @@ fn words(algorithm: &str, (x, weight, record): (&[usize], &[usize], Record)) -> 
 /// Results and input gradients are sums in one order, whatever the tile. (Weight gradients are summed in parts.)
 #[test]
 fn every_tile_gives_the_same_bits() {
-    let cases: [(&[usize], &[usize], Record); 4] = [
+    // The last three are whole multiples of every tile, in one direction or both.
+    let cases: [(&[usize], &[usize], Record); 7] = [
         (&[3, 12, 9, 14], &[36, 12, 3, 3], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 1, pad: 1, groups: 1 })),
         (&[2, 16, 15, 11], &[24, 8, 3, 2], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 2, pad: 1, groups: 2 })),
         (&[2, 3, 19, 23], &[10, 3, 7, 7], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 2, pad: 3, groups: 1 })),
         (&[150, 77], &[141, 77], |t, x, w| ops::linear(t, x, w, None)),
+        (&[256, 128], &[128, 128], |t, x, w| ops::linear(t, x, w, None)),
+        (&[2, 32, 9, 9], &[128, 32, 2, 2], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 1, pad: 0, groups: 1 })),
+        (&[2, 128, 8, 8], &[16, 128, 3, 3], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 1, pad: 1, groups: 1 })),
     ];
     let algorithms: Vec<_> = all().into_iter().filter(|algorithm| algorithm.starts_with("direct")).collect();
     let mut seen = BTreeSet::from([algorithms[0].as_str()]);
