@@ -1,9 +1,9 @@
 //! The file that keeps what was found.
 
 use crate::{few, gpu, tuned};
-use instdisc::gpu::Choices;
+use instdisc::gpu::{Choices, Gpu};
 use instdisc::ops::Problem;
-use instdisc::train::tune::{Basis, Cache, Effort, Found, Tuner};
+use instdisc::train::tune::{Basis, Cache, Candidate, Effort, Found, Tuner};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -65,6 +65,55 @@ fn a_quick_tuning_is_not_taken_for_a_full_one_nor_one_without_winograd_for_one_w
     Tuner::new(gpu(), Effort::Full).run(&[problem], &mut cache, &mut |_, _| {});
     Tuner::new(gpu(), Effort::Quick).run(&[problem], &mut cache, &mut |_, _| panic!("measured again"));
     assert_eq!(cache.len(), 2);
+}
+
+#[test]
+fn less_measured_again_does_not_replace_in_the_file_what_every_candidate_was_tried_for() {
+    let (folder, found) = filled();
+    let path = file(folder.path());
+    let whole = known(&Cache::open(folder.path(), gpu()).0, Effort::Full);
+    assert_eq!(whole.len(), found.len());
+    let again = || {
+        let (mut cache, _) = Cache::open(folder.path(), gpu());
+        cache.clear();
+        let report = Tuner::new(gpu(), Effort::Quick).budget(600.0).run(&few(), &mut cache, &mut |_, _| {});
+        assert!(report.found.iter().all(|found| found.basis == Basis::Measured));
+        cache.save().unwrap();
+        cache
+    };
+    again();
+    assert!(known(&Cache::open(folder.path(), gpu()).0, Effort::Full) == whole, "lost");
+    // Of other kernels it is no answer, and what is measured now is all there is.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let kernels: u32 =
+        text.split_once("\"kernels\":").unwrap().1.split(',').next().unwrap().trim_end_matches('}').parse().unwrap();
+    let (own, other) = (format!("\"kernels\":{kernels}"), format!("\"kernels\":{}", kernels.wrapping_add(1)));
+    let lines: Vec<_> = text.lines().map(|line| forged(line, &own, &other)).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    again();
+    let cache = Cache::open(folder.path(), gpu()).0;
+    assert_eq!((known(&cache, Effort::Quick).len(), known(&cache, Effort::Full).len()), (found.len(), 0));
+}
+
+#[test]
+fn a_full_tuning_that_ran_out_of_time_among_the_candidates_is_not_taken_for_a_whole_one() {
+    let problem = few()[0];
+    let some = |gpu: &Gpu, problem: &Problem| {
+        let mut all = Candidate::all(gpu, problem);
+        all.truncate(3);
+        let (at, slow) = (*problem, all[1].name().to_owned());
+        all[1] = Candidate::new(slow, 2e-6, move |tape, operands| {
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            at.record(tape, operands)
+        });
+        all
+    };
+    let mut cache = Cache::in_memory(gpu());
+    let tuner = Tuner::new(gpu(), Effort::Full).candidates(some).budget(3.5);
+    let report = tuner.run(&[problem], &mut cache, &mut |_, _| {});
+    let found = &report.found[0];
+    assert_eq!((found.basis, found.tried, found.candidates), (Basis::Measured, 2, 3), "{found:?}");
+    assert!(cache.found(gpu(), &problem, Effort::Quick).is_some() && cache.found(gpu(), &problem, Effort::Full).is_none());
 }
 
 #[test]

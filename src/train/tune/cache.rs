@@ -32,7 +32,7 @@ pub struct Ignored {
 
 impl std::fmt::Display for Ignored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} damaged lines and {} of another adapter, driver or version are ignored", self.damaged, self.foreign)
+        write!(f, "lines ignored: {} damaged, {} of another adapter, driver or version", self.damaged, self.foreign)
     }
 }
 
@@ -123,7 +123,7 @@ impl Cache {
         self.entries.clear();
     }
 
-    /// Write the file, with what others have written there meanwhile.
+    /// Write the file, with what is there already: of two about the same, that of which more was tried, else this one's.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -139,7 +139,9 @@ impl Cache {
         };
         let (others, _) = read(&written, &self.place);
         for (key, entry) in others {
-            self.entries.entry(key).or_insert(entry);
+            if !self.entries.get(&key).is_some_and(|own| own.supersedes(&entry)) {
+                self.entries.insert(key, entry);
+            }
         }
         write(&path, &self.entries)
     }

@@ -73,7 +73,8 @@ impl Entry {
             place: place.clone(),
             problem: found.problem.clone(),
             winograd,
-            full: effort == Effort::Full,
+            // A failure ends the search: what is left of it would fail again.
+            full: effort == Effort::Full && (found.tried == found.candidates || found.basis == Basis::Failed),
             algorithm: found.algorithm.clone(),
             nanoseconds: nanoseconds(found.ms),
             preferred: found.preferred.clone(),
