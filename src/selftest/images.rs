@@ -49,8 +49,9 @@ fn convolutions() -> Vec<Case> {
         ([1, 2, 3], [2, 2], [3, 3], [1, 4, 1]),
         ([2, 4, 5], [6, 6], [6, 6], [1, 0, 1]),
         ([1, 4, 4], [7, 7], [3, 3], [2, 2, 1]),
-        // Many rows: weight gradients in parts, aligned and not.
+        // Many rows: weight gradients in parts, aligned and not, and of Winograd's algorithms too.
         ([3, 4, 4], [40, 37], [1, 1], [1, 0, 1]),
+        ([2, 4, 4], [64, 64], [3, 3], [1, 1, 1]),
         ([2, 1, 1], [40, 37], [3, 3], [1, 1, 3]),
     ];
     let mut random = Numbers::new(50);
@@ -64,11 +65,14 @@ fn convolutions() -> Vec<Case> {
         shapes.push((channels, sides, window, [1 + random.below(3), pad, groups]));
     }
     let mut cases: Vec<_> = shapes.into_iter().enumerate().map(|(i, shape)| convolution(shape, 5000 + i)).collect();
-    // Whole multiples of every tile, in each direction: forward and weight gradient, all of which at one tap, input gradient.
+    // Whole multiples of every tile, in each direction: forward and weight gradient, the same with the weight gradient in parts,
+    // all at one tap, input gradient; and of small tiles, by Winograd's algorithms.
     for (i, shape) in [
         ([2, 32, 128], [9, 9], [2, 2], [1, 0, 1]),
+        ([2, 32, 128], [17, 17], [2, 2], [1, 0, 1]),
         ([2, 128, 128], [16, 16], [1, 1], [2, 0, 1]),
         ([2, 128, 16], [8, 8], [3, 3], [1, 1, 1]),
+        ([8, 32, 32], [8, 8], [3, 3], [1, 1, 1]),
     ]
     .into_iter()
     .enumerate()

@@ -34,8 +34,10 @@ pub(super) fn cases() -> Vec<Case> {
         let tiny = if parts { Tiny::Limit } else { Tiny::Runs };
         cases.push(linear("gemm", [m, k, n], i % 3 != 0, 2000 + i).tiny(tiny));
     }
-    // Whole multiples of every tile.
-    cases.push(linear("gemm", [512, 128, 128], true, 2102).samples(3).tiny(Tiny::Limit));
+    // Whole multiples of every tile, the sum over rows in parts and in one.
+    for (i, m) in [512, 128].into_iter().enumerate() {
+        cases.push(linear("gemm", [m, 128, 128], true, 2102 + 10 * i).samples(3).tiny(Tiny::Limit));
+    }
     // A tile for GPUs, which may be chosen nowhere else, with a rest in every direction and a sum in parts.
     let mut tiled = linear("gemm", [700, 9, 37], true, 2103).tiny(Tiny::Limit);
     tiled.algorithm = Some("direct tiled 32x32x16 4x4");

@@ -2,7 +2,7 @@
 
 use crate::gpu;
 use instdisc::Result;
-use instdisc::gpu::{Choices, Gpu};
+use instdisc::gpu::{Choices, Gpu, Variant};
 use instdisc::ops::{self, Conv, ConvSizes, Direction, Form, GemmSizes, Problem};
 use instdisc::selftest::{Case, check, record, table};
 use instdisc::shape::Layout;
@@ -17,11 +17,14 @@ const OPS: [&str; 2] = ["conv2d", "gemm"];
 /// The text of every algorithm that this adapter offers for anything.
 fn all() -> BTreeSet<String> {
     let conv = Conv { stride: 1, pad: 1, groups: 1 };
-    let conv = ConvSizes { n: 1, h: 16, w: 16, ci: 16, co: 16, kh: 3, kw: 3, conv };
+    // Winograd's algorithms take the tiles that suit a shape: those of an even, a long and a wide one of the table.
+    let sizes = [[1, 16, 16], [2, 64, 4], [8, 8, 32]];
+    let sizes = sizes.map(|[n, side, c]| ConvSizes { n, h: side, w: side, ci: c, co: c, kh: 3, kw: 3, conv });
+    let directions = [Direction::Forward, Direction::Input, Direction::Weight];
+    let convs = sizes.into_iter().flat_map(|sizes| directions.map(|direction| Problem::Conv(direction, sizes)));
     let gemm = GemmSizes { batch: 1, rows: 16, depth: 16, cols: 16 };
-    let convs = [Direction::Forward, Direction::Input, Direction::Weight].map(|direction| Problem::Conv(direction, conv));
     let gemms = [Form::Nn, Form::Nt, Form::Tn].map(|form| Problem::Gemm(form, gemm));
-    let problems = convs.into_iter().chain(gemms);
+    let problems = convs.chain(gemms);
     problems.flat_map(|problem| problem.candidates(gpu())).map(|algorithm| algorithm.to_string()).collect()
 }
 
@@ -83,6 +86,59 @@ fn every_algorithm_passes_every_case() {
     assert!(unused.is_empty(), "solve no case of the table: {unused:?}");
     let (least, checks) = (used.iter().min_by_key(|(_, n)| **n).unwrap(), used.values().sum::<usize>());
     println!("scorecard algorithms {} pass {checks} cases of {OPS:?}; the fewest: {} of {}", used.len(), least.1, least.0);
+}
+
+/// Every entry point that computes a product through workgroup memory; the last of each file may do so in parts.
+const PRODUCTS: [(&str, [&str; 3]); 2] =
+    [("conv2d_tiled.wgsl", ["forward", "grad_input", "grad_weight"]), ("gemm_tiled.wgsl", ["nn", "nt", "tn"])];
+
+/// One of them, whether it leaves out the tests of sizes, and whether its sum is in parts.
+type Product = (&'static str, bool, bool);
+
+/// The text of the tile that a kernel was made for.
+fn tile(variant: &Variant) -> String {
+    let size = |name| variant.tune.iter().find(|(constant, _)| *constant == name).map_or(0, |(_, size)| *size);
+    let [m, n, k, rows, cols] = ["TILE_M", "TILE_N", "TILE_K", "ROWS", "COLS"].map(size);
+    format!("tiled {m}x{n}x{k} {rows}x{cols}")
+}
+
+/// The products in which `algorithm`, the choice of `gpu`, computes `case`.
+fn products(gpu: &Gpu, algorithm: &str, case: &Case) -> Vec<Product> {
+    let program = record(gpu, case, 0b11, false, Memory::Shared).unwrap().program;
+    let variants = || program.dispatches().iter().map(|dispatch| &dispatch.kernel.variant);
+    let parts = |entry: &str| variants().any(|other| other.entry.strip_suffix("_sum") == Some(entry));
+    let own = variants().filter(|variant| algorithm.ends_with(&tile(variant)));
+    let own = own.filter(|variant| PRODUCTS.iter().any(|(_, entries)| entries.contains(&variant.entry)));
+    own.map(|variant| (variant.entry, variant.on.contains(&"ALIGNED"), parts(variant.entry))).collect()
+}
+
+/// Among the cases that [`every_algorithm_passes_every_case`] runs are all forms of the kernels for GPUs: each tile's direct ones,
+/// and those of Winograd's algorithms by one tile or another.
+#[test]
+fn the_cases_are_whole_multiples_of_every_tile_and_leave_a_rest_in_one_sum_and_in_parts() {
+    let cases: Vec<_> = table().into_iter().filter(|case| OPS.contains(&case.op) && case.algorithm.is_none()).collect();
+    let cases: Vec<_> = cases.into_iter().filter(|case| case.inputs.iter().take(2).all(|input| input.differentiable)).collect();
+    let mut seen = BTreeMap::<String, BTreeSet<Product>>::new();
+    for algorithm in all().into_iter().filter(|algorithm| algorithm.contains("tiled")) {
+        let mut choices = Choices::default();
+        choices.set("*", algorithm.as_str());
+        let gpu = gpu().with_choices(choices);
+        let who = if algorithm.starts_with("direct") { &algorithm } else { algorithm.split(' ').next().unwrap() };
+        let met = cases.iter().flat_map(|case| products(&gpu, &algorithm, case));
+        seen.entry(who.to_owned()).or_default().extend(met);
+    }
+    let forms = [(false, false), (true, false), (false, true), (true, true)];
+    for (who, met) in &seen {
+        let files = if who.starts_with("direct") { &PRODUCTS[..] } else { &PRODUCTS[1..] };
+        for (_, entries @ [.., last]) in files {
+            let wanted = entries.iter().flat_map(|entry| forms.map(|(whole, parts)| (*entry, whole, parts)));
+            // Winograd's would have to be large for whole multiples in parts: by its direct products they are met.
+            let there = |form: &Product| !form.2 || (form.0 == *last && (!form.1 || who.starts_with("direct")));
+            let missing: Vec<_> = wanted.filter(|form| there(form) && !met.contains(form)).collect();
+            assert!(missing.is_empty(), "{who}: no case is {missing:?} (entry, whole multiples, in parts)");
+        }
+    }
+    println!("scorecard tiles for GPUs: {} algorithms meet whole multiples and a rest in every product", seen.len());
 }
 
 /// Records an op of an input and a weight.
