@@ -66,6 +66,16 @@ class Compare(unittest.TestCase):
         self.assertIn("failed: Dead, gemm 2x2x2: the process ended", done.stdout)
         self.assertIn("failed: Broken, conv2d.forward b1 1->1 1x1 k1 s1: no such kernel", done.stdout)
 
+    def test_a_peer_that_does_not_start_is_left_out_and_the_comparison_fails_at_its_end(self):
+        done = self.compare(self.fake(2), Mute="true", Fine=self.fake(4))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("left out: Mute does not start: the process ended (true", done.stderr)
+        self.assertIn("Fine: ahead in 2 of 2 cases, 2.00 to 2.00\n", done.stdout)
+        self.assertEqual(json.loads((self.path / "out.json").read_text())["ratios"]["gemm 2x2x2"], {"Fine": 2})
+        done = self.compare("true", Fine=self.fake(4))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("error: ours does not start", done.stderr)
+
     def test_different_work_is_no_comparison(self):
         done = self.compare(self.fake(2), Other=self.fake(2, mflop=11))
         self.assertNotEqual(done.returncode, 0)
