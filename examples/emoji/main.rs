@@ -67,7 +67,7 @@ fn run(options: &Options) -> Outcome<()> {
     let pictures = Pictures::load(plan.pictures, SIDE as u32)?;
     let (facts, n) = (gpu.facts(), pictures.originals.len());
     println!("{} ({}, {})", facts.name, facts.backend, facts.driver);
-    println!("{n} emoji, {SIDE}×{SIDE}, seed {}; {} epochs, at most {} s", options.seed, plan.epochs, options.seconds);
+    println!("{n} emoji, {SIDE}×{SIDE}, seed {}; epochs: {}, at most {} s", options.seed, plan.epochs, options.seconds);
 
     let judge = Judge::new(&gpu, &pictures, BATCH, options.seed)?;
     let raw = judge.score(|augmentation| RawPixels::new(&gpu, augmentation, BATCH, WORDS))?;
@@ -86,7 +86,7 @@ fn run(options: &Options) -> Outcome<()> {
         curve.recall.push((epochs, trained.recall));
     }
     let why = if epochs < plan.epochs { ", for the time was up" } else { "" };
-    println!("stopped after {epochs} epochs{why}; {:.0} s since the start\n", start.elapsed().as_secs_f64());
+    println!("stopped after epoch {epochs}{why}; {:.0} s since the start\n", start.elapsed().as_secs_f64());
     report(&[("raw pixels", &raw), ("untrained", &untrained), ("trained", &trained)]);
     println!("recall@1 is {:.2} times that of raw pixels\n", trained.recall / raw.recall);
 

@@ -75,11 +75,11 @@ impl ImageFolder {
         if let Some((first, reason)) = report.skipped.first() {
             let broken = report.skipped.len();
             if files.is_empty() {
-                return Err(Error::data(first, format!("{reason}; all {total} images of {} are broken", path.display())));
+                return Err(Error::data(first, format!("{reason}; every image of {} is broken ({total})", path.display())));
             }
             if !options.skip_broken {
                 let advice = "mend or delete it, or leave broken images out with --skip-broken (`skip_broken`)";
-                return Err(Error::data(first, format!("{reason} ({broken} of {total} images are broken); {advice}")));
+                return Err(Error::data(first, format!("{reason} (broken: {broken} of {total}); {advice}")));
             }
         }
         report.images = files.len();
@@ -127,8 +127,8 @@ fn no_images(path: &Path, listing: &Listing) -> Error {
     if !listing.files.is_empty() {
         return Error::data(path, "there are 2^32 images or more; take a part of them");
     }
-    let example = listing.not_images.first().map(|file| format!(" (the first is {})", file.display())).unwrap_or_default();
-    let reason = format!("none of {} files in it is an image{example}", listing.not_images.len());
+    let example = listing.not_images.first().map(|file| format!("; the first is {}", file.display())).unwrap_or_default();
+    let reason = format!("no file in it is an image (there are {}{example})", listing.not_images.len());
     Error::data(path, format!("{reason}; files ending in {} are read", EXTENSIONS.join(", ")))
 }
 

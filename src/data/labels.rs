@@ -137,13 +137,14 @@ impl LabelFile {
         if missing > 0 && !rules.allow_missing {
             let lines = self.entries.len();
             let reason =
-                format!("no label for `{first}` in any of {lines} lines ({missing} images have none); add a line for each");
+                format!("no label for `{first}` (lines: {lines}, images without a label: {missing}); add a line for each");
             return Err(Error::data(&self.path, reason));
         }
         if !rules.allow_extra
             && let Some((name, (_, line))) = wanted.iter().min_by_key(|(_, (_, line))| *line)
         {
-            let reason = format!("there is no image `{name}` ({} lines name none); correct the name or delete it", wanted.len());
+            let reason =
+                format!("there is no image `{name}` (lines that name none: {}); correct the name or delete it", wanted.len());
             return Err(at(&self.path, *line, &reason));
         }
         Ok(Labels { labels, classes })

@@ -175,7 +175,7 @@ impl Choices {
         let mut notes = Vec::new();
         let n = config.images;
         if config.batch < wanted {
-            notes.push(format!("there are only {n} images, so a batch of {wanted} becomes {n}"));
+            notes.push(format!("a batch of {wanted} becomes {n}, for there are no more images"));
         }
         if let Loss::Nce { negatives, z, exclude_own } = config.method.loss {
             if z == ZRule::First && n < FROZEN_Z_IMAGES {
@@ -184,7 +184,7 @@ impl Choices {
                 ));
             }
             if exclude_own && negatives >= n {
-                notes.push(format!("{negatives} negatives are drawn from {n} images, so many repeat; --loss softmax compares with every image once"));
+                notes.push(format!("more negatives ({negatives}) are drawn than there are images ({n}), so many repeat; --loss softmax compares with every image once"));
             }
         }
         notes

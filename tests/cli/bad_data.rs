@@ -65,9 +65,9 @@ fn one_broken_image_among_many_stops_or_is_left_out() {
     place.write("data/b/zz.jpg", b"no picture at all");
     place.write("data/readme.txt", b"words");
     let out = place.arg("run");
-    refused(&train(&data, &out, &[]), &["04.png", "2 of 13 images are broken", "--skip-broken"]);
+    refused(&train(&data, &out, &[]), &["04.png", "broken: 2 of 13", "--skip-broken"]);
     let said = done(&train(&data, &out, &["--skip-broken"]));
-    for part in ["11 images, 2 classes", "2 broken images were left out", "04.png", "zz.jpg", "1 files are not images"] {
+    for part in ["11 images, 2 classes", "2 images left out: broken", "04.png", "zz.jpg", "1 file passed over: no image"] {
         assert!(said.err.contains(part), "{}", said.err);
     }
     println!("scorecard cli broken images: named and counted; --skip-broken trains on the other 11");

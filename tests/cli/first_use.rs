@@ -3,6 +3,19 @@
 use crate::{Place, done, train};
 
 #[test]
+fn one_of_a_thing_is_said_in_the_singular() {
+    let place = Place::new();
+    (0..8).for_each(|i| place.picture(&format!("data/{i}.png"), 20, 20, i));
+    let (data, out) = (place.arg("data"), place.arg("run"));
+    let small = ["--width", "4", "--size", "16", "--dim", "16", "--batch", "8", "--epochs", "1"];
+    let said = done(&[&["train", &data, "--out", &out][..], &small].concat());
+    assert!(said.err.contains(" 1 epoch of 1 step, "), "{}", said.err);
+    let words: Vec<&str> = said.err.split([' ', '\n', ',', '(', ')']).collect();
+    let plural = |pair: &&[&str]| pair[0] == "1" && pair[1].len() > 1 && pair[1].ends_with('s');
+    assert_eq!(words.windows(2).find(plural), None, "{}", said.err);
+}
+
+#[test]
 fn a_flat_folder_trains_without_labels_and_says_nothing_of_knn() {
     let place = Place::new();
     for i in 0..9 {
@@ -51,7 +64,7 @@ fn a_batch_larger_than_the_folder_and_a_frozen_z_are_said_aloud() {
     let (data, out) = (place.pictures("data", 6), place.arg("run"));
     let args = ["train", &data, "--out", &out, "--width", "4", "--size", "16", "--epochs", "1", "--loss", "nce", "--z", "first"];
     let said = done(&args);
-    for part in ["note: there are only 6 images, so a batch of 128 becomes 6", "note: Z frozen", "note: 4096 negatives"] {
+    for part in ["note: a batch of 128 becomes 6", "note: Z frozen", "note: more negatives (4096)"] {
         assert!(said.err.contains(part), "{}", said.err);
     }
 }

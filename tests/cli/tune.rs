@@ -72,7 +72,7 @@ fn damaged_and_foreign_caches_cost_a_word() {
     let foreign = String::from_utf8(good).unwrap().replace("\"adapter\":\"", "\"adapter\":\"another ");
     std::fs::write(&path, foreign).unwrap();
     let said = works(&place, &tune(&["--quick", "--budget", "0"]));
-    assert!(said.err.contains("are ignored") && said.err.contains("36 problems, 36 to measure"), "{}", said.err);
+    assert!(said.err.contains("lines ignored: ") && said.err.contains("36 problems, 36 to measure"), "{}", said.err);
     assert!(said.err.contains("no time was left for 36 of 36 problems"), "{}", said.err);
     println!("scorecard cli tune damaged and foreign caches: a word on standard error, the rest used");
 }

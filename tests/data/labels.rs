@@ -68,7 +68,7 @@ fn faults_of_labels_are_named_and_oddities_tolerated() {
 }
 
 fn an_image_without_a_label_is_named() {
-    refused("b.png,1\n", &["no label for `a.png`", "2 images"]);
+    refused("b.png,1\n", &["no label for `a.png`", "images without a label: 2"]);
     let rules = LabelRules { allow_missing: true, ..LabelRules::default() };
     assert_eq!(parse("b.png,0").unwrap().apply(NAMES, &rules).unwrap().labels, [None, Some(0), None]);
 }

@@ -64,7 +64,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let list = args.out.with_extension("txt");
     checkpoint::write(&args.out, &npy(&rows))?;
     checkpoint::write(&list, names.as_bytes())?;
-    eprintln!("{} vectors of {} numbers in {}, names in {}", rows.rows(), rows.cols, args.out.display(), list.display());
+    let (vectors, numbers) = (show::count(rows.rows(), "vector"), show::count(rows.cols, "number"));
+    eprintln!("{vectors} of {numbers} in {}, names in {}", args.out.display(), list.display());
     Ok(())
 }
 

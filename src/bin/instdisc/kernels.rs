@@ -1,5 +1,6 @@
 //! What several commands share about kernels: their options, and tuning with a bar.
 
+use crate::show;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use instdisc::Result;
@@ -97,7 +98,7 @@ pub(crate) fn tune(tuner: &Tuner, problems: &[Problem], cache: &mut Cache) -> Re
         _ if budget.is_finite() => format!(": {:.0} s at most", budget.max(0.0)),
         _ => format!(": about {estimate:.0} s"),
     };
-    eprintln!("kernels: {} problems, {} to measure{about}", problems.len(), unknown.len());
+    eprintln!("kernels: {}, {} to measure{about}", show::count(problems.len(), "problem"), unknown.len());
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("tuning {wide_bar} {pos}/{len} {msg}") {
         bar.set_style(style);
@@ -121,8 +122,8 @@ pub(crate) fn tune(tuner: &Tuner, problems: &[Problem], cache: &mut Cache) -> Re
     let left = report.out_of_time();
     if left > 0 {
         eprintln!(
-            "note: no time was left for {left} of {} problems, which keep the preferred kernels; tune again to go on",
-            report.found.len()
+            "note: no time was left for {left} of {}, where the preferred kernels stay; tune again to go on",
+            show::count(report.found.len(), "problem")
         );
     }
     report

@@ -85,12 +85,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     } else {
         println!(
-            "kNN, k = {}, tau = {}: top-1 {:.2} %, top-5 {:.2} % of {} images",
+            "kNN, k = {}, tau = {}: top-1 {:.2} %, top-5 {:.2} % of {}",
             args.k,
             args.tau,
             100.0 * seen.top1,
             100.0 * seen.top5,
-            seen.queries
+            show::count(seen.queries, "image")
         );
     }
     Ok(())

@@ -58,11 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Err(Error::value("selftest", "--filter", "part of an op's name", args.filter.clone().unwrap_or_default()));
     }
     if failed > 0 {
-        let got = format!("{failed} of {} ops failed; please report the table above", verdicts.len());
+        let got = format!("{failed} of {} failed; please report the table above", show::count(verdicts.len(), "op"));
         return Err(Error::value("selftest", "ops", "right on this adapter", got));
     }
     if !args.json {
-        println!("all {} ops passed in {:.0} s", verdicts.len(), start.elapsed().as_secs_f64());
+        println!("{} passed in {:.0} s", show::count(verdicts.len(), "op"), start.elapsed().as_secs_f64());
     }
     Ok(())
 }

@@ -67,17 +67,27 @@ pub(crate) fn open_images(
     open(path, &options)
 }
 
+/// So many of something, in words: `1 epoch`, `2 epochs`, `3 classes`.
+pub(crate) fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, one: &str) -> String {
+    let ending = match one {
+        _ if n == N::from(1) => "",
+        _ if one.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{n} {one}{ending}")
+}
+
 fn report(path: &Path, report: &Report, classes: usize) {
-    let labels = if classes == 0 { "no labels".to_owned() } else { format!("{classes} classes") };
-    eprintln!("{}: {} images, {labels}", path.display(), report.images);
+    let labels = if classes == 0 { "no labels".to_owned() } else { count(classes, "class") };
+    eprintln!("{}: {}, {labels}", path.display(), count(report.images, "image"));
     if !report.not_images.is_empty() {
-        eprintln!("  {} files are not images and were passed over", report.not_images.len());
+        eprintln!("  {} passed over: no image", count(report.not_images.len(), "file"));
     }
     if report.over_limit > 0 {
-        eprintln!("  {} images over the limit a class were left out", report.over_limit);
+        eprintln!("  {} left out: over the limit a class", count(report.over_limit, "image"));
     }
     if !report.skipped.is_empty() {
-        eprintln!("  {} broken images were left out:", report.skipped.len());
+        eprintln!("  {} left out: broken", count(report.skipped.len(), "image"));
         for (path, reason) in report.skipped.iter().take(10) {
             eprintln!("    {}: {reason}", path.display());
         }

@@ -1,7 +1,7 @@
 //! `instdisc train`.
 
 use crate::kernels::{self, KernelArgs, OnOff};
-use crate::show::{self, DataArgs};
+use crate::show::{self, DataArgs, count};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use instdisc::data::{Dataset, Split};
@@ -215,7 +215,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let outcome = run.train(&options, &mut |event| {
         if std::mem::take(&mut first) {
             let seconds = started.elapsed().as_secs_f64();
-            progress.say(&format!("first step after {seconds:.1} s, {} pipelines", gpu.pipelines()));
+            progress.say(&format!("first step after {seconds:.1} s, {}", count(gpu.pipelines(), "pipeline")));
         }
         progress.show(event);
     })?;
@@ -279,18 +279,23 @@ fn print(config: &Config) {
     let Config { net, method, augmentation, .. } = config;
     let loss = match method.loss {
         Loss::Softmax => "exact softmax".to_owned(),
-        Loss::Nce { negatives, z, .. } => format!("NCE, {negatives} negatives, Z {z:?}"),
+        Loss::Nce { negatives, z, .. } => format!("NCE, {}, Z {z:?}", count(negatives, "negative")),
     };
     eprintln!(
-        "network: {:?} {:?}, width {}, stem {:?}, side {}, {} numbers",
-        net.block, net.blocks, net.width, net.stem, augmentation.side, net.dim
+        "network: {:?} {:?}, width {}, stem {:?}, side {}, {}",
+        net.block,
+        net.blocks,
+        net.width,
+        net.stem,
+        augmentation.side,
+        count(net.dim, "number")
     );
     eprintln!("loss: {loss}, tau {}, bank_keep {}, prox {}", method.tau, method.bank_keep, method.prox);
     eprintln!(
-        "training: batch {}, {} epochs of {} steps, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
+        "training: batch {}, {} of {}, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
         config.batch,
-        config.epochs,
-        config.steps_per_epoch(),
+        count(config.epochs, "epoch"),
+        count(config.steps_per_epoch(), "step"),
         config.lr,
         config.schedule,
         config.momentum,
@@ -339,7 +344,7 @@ impl Progress {
             }
             Event::Epoch { epoch, loss, seconds, waited, evaluation } => {
                 let knn = evaluation.map_or(String::new(), |e| {
-                    format!(", kNN bank {:.1} % clean {:.1} % ({} images)", 100.0 * e.bank, 100.0 * e.clean, e.queries)
+                    format!(", kNN bank {:.1} % clean {:.1} % ({})", 100.0 * e.bank, 100.0 * e.clean, count(e.queries, "image"))
                 });
                 let epochs = self.epochs;
                 self.say(&format!(

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Take this many seconds at most
     #[arg(long, value_name = "SECONDS")]
     budget: Option<f64>,
-    /// Measure again what was measured earlier
+    /// Measure again what was measured earlier; --quick then changes nothing in what --full has kept
     #[arg(long)]
     again: bool,
     /// Take over what FILE holds for this adapter, driver and version first
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if let Some(path) = &args.import {
         let (count, ignored) = cache.import(path)?;
-        eprintln!("{}: {count} measurements taken over; {ignored}", path.display());
+        eprintln!("{}: {} taken over; {ignored}", path.display(), show::count(count, "measurement"));
         cache.save()?;
     }
     let effort = if args.full { Effort::Full } else { Effort::Quick };
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     gpu.check()?;
     if let Some(path) = &args.export {
         let count = cache.export(path)?;
-        eprintln!("{}: {count} measurements", path.display());
+        eprintln!("{}: {}", path.display(), show::count(count, "measurement"));
     }
     Ok(())
 }
@@ -158,9 +158,10 @@ fn print(gpu: &Gpu, report: &Report, json: bool) {
     }
     let out: usize = report.found.iter().map(|found| found.left_out.len()).sum();
     println!(
-        "{} problems in {:.1} s; all together {} as fast as preferred; {out} candidates left out",
-        report.found.len(),
+        "{} in {:.1} s; all together {} as fast as preferred; {} left out",
+        show::count(report.found.len(), "problem"),
         report.seconds,
-        report.gain().map_or("-".into(), |gain| format!("{gain:.2} times"))
+        report.gain().map_or("-".into(), |gain| format!("{gain:.2} times")),
+        show::count(out, "candidate")
     );
 }
