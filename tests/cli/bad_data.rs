@@ -17,7 +17,7 @@ fn data_that_cannot_be_trained_on_is_named() {
     check(&place.arg("empty"), &[], &["empty", "the folder is empty", "put images into it"]);
     place.write("texts/notes.txt", b"hello");
     place.write("texts/deep/more.md", b"hello");
-    check(&place.arg("texts"), &[], &["texts", "none of 2 files", "more.md", "files ending in png"]);
+    check(&place.arg("texts"), &[], &["texts", "no file in it is an image (there are 2;", "more.md", "files ending in png"]);
     check(&place.arg("texts/notes.txt"), &[], &["notes.txt", "a file, not a folder"]);
     place.picture("one/only.png", 20, 20, 1);
     check(&place.arg("one"), &[], &["at least 2 images", "but is 1"]);

@@ -76,7 +76,7 @@ fn folders_that_are_none_have_an_error_each() {
     says(&open("texts"), &["the folder is empty"]);
     write(root.path(), "texts/b/x.heic", b"text");
     write(root.path(), "texts/a.txt", b"text");
-    says(&open("texts"), &["texts: none of 2 files", "a.txt", "files ending in png"]);
+    says(&open("texts"), &["texts: no file in it is an image (there are 2;", "a.txt", "files ending in png"]);
     says(&refusal(ImageFolder::open(root.path(), &Options { limit: Some(0), ..Options::default() })), &["limit", "at least 1"]);
     says(&refusal(ImageFolder::open(root.path(), &Options { max_side: Some(0), ..Options::default() })), &["max_side"]);
 }

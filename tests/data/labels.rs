@@ -75,7 +75,7 @@ fn an_image_without_a_label_is_named() {
 
 fn a_label_without_an_image_is_named_with_its_line() {
     let text = "a.png,1\nd.png,1\nb.png,1\nc.png,1\ne.png,1\n";
-    refused(text, &["line 2", "no image `d.png`", "2 lines"]);
+    refused(text, &["line 2", "no image `d.png`", "lines that name none: 2"]);
     let rules = LabelRules { allow_extra: true, ..LabelRules::default() };
     assert_eq!(parse(text).unwrap().apply(NAMES, &rules).unwrap().labels, [Some(1); 3]);
 }
