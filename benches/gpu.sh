@@ -44,10 +44,10 @@ build() {
     part emoji target/release/examples/emoji cargo build --release --all-features --example emoji --target-dir target
     part ops "" cargo test --release --all-features --no-run --test ops --target-dir target
     local peers=benches/peers
-    part instdisc-peer-ours target/release/instdisc-peer-ours \
-        cargo build --release --manifest-path $peers/ours/Cargo.toml --target-dir target
+    part instdisc-peer-ours $peers/ours/target/release/instdisc-peer-ours \
+        cargo build --release --manifest-path $peers/ours/Cargo.toml --target-dir $peers/ours/target
     if [ "$BURN" != 0 ]; then
-        burn=(cargo build --release --manifest-path $peers/burn/Cargo.toml --target-dir $peers/burn/target)
+        local burn=(cargo build --release --manifest-path $peers/burn/Cargo.toml --target-dir $peers/burn/target)
         part instdisc-peer-burn $peers/burn/target/release/instdisc-peer-burn "${burn[@]}"
         part instdisc-peer-burn-vulkan $peers/burn/target/release/instdisc-peer-burn "${burn[@]}" --features vulkan
     fi
@@ -139,13 +139,13 @@ sed 's/.*/building & FAILED/' "$bin/UNBUILT" >>"$OUT/summary.txt"
 # What is measured on a GPU: ResNet-18 as for CIFAR, ResNet-50 at 224.
 if [ "$QUICK" = 1 ]; then
     selftest=() tests=(errors) search=(--quick)
-    kind="tiled 32x32x16"
+    variants=(--variants "tiled 64x64x8") kind="tiled 64x64x8"
     small=(--batch 1 --width 8) large=(--batch 1 --width 8 --arch resnet50 --size 96)
-    some=(--filter k1) few=(--rounds 1 --samples 1 --seconds 0.01 --filter "gemm 512|train_step .* w8 |k1 s2")
+    some=(--filter "k1 s2") few=(--rounds 1 --samples 1 --seconds 0.01 --filter "gemm 512|train_step .* w8 |k1 s2")
     demo=(--pictures 64 --epochs 20 --seconds 60) train=(--width 8 --limit 256 --epochs 1)
 else
     selftest=(--full) tests=() search=(--full --budget 1500)
-    kind=tiled
+    variants=(--variants) kind=tiled
     small=(--batch 128) large=(--batch 64 --arch resnet50 --size 224)
     some=() few=()
     demo=(--seconds 150) train=(--epochs 2)
@@ -172,7 +172,7 @@ step tuned "${tuned[@]}" "${small[@]}" --compare "$OUT/rates.jsonl"
 step peers "${compare[@]}" "${small[@]}" --json "$OUT/peers.json"
 step train "$bin/emoji" "${demo[@]}" --out "$OUT/emoji"
 if [ -n "$DATA" ]; then step data "$bin/instdisc" train "$DATA" --out "$OUT/run" --tune quick "${train[@]}"; fi
-step variants "${bench[@]}" ${some[@]+"${some[@]}"} "${small[@]}" --roofline --plot "$OUT/variants.svg" --variants
+step variants "${bench[@]}" ${some[@]+"${some[@]}"} "${small[@]}" --roofline --plot "$OUT/variants.svg" "${variants[@]}"
 step bench50 "${bench[@]}" ${some[@]+"${some[@]}"} "${large[@]}" --roofline --plot "$OUT/bench50.svg"
 # Of the many shapes those where algorithms differ most, by what is made for GPUs: all would take hours.
 step variants50 "${bench[@]}" "${large[@]}" --filter "k3 s1" --variants "$kind"

@@ -20,9 +20,9 @@ const SAMPLES: usize = 3;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let done = match words.first().map(String::as_str) {
-        Some("--list") => list(&words[1..]),
-        _ => serve(&words),
+    let done = match words.iter().position(|word| word == "--list") {
+        Some(at) => list(&words[at + 1..]),
+        None => serve(&words),
     };
     done.map_or_else(
         |error| {
