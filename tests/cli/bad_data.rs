@@ -23,7 +23,7 @@ fn data_that_cannot_be_trained_on_is_named() {
     check(&place.arg("one"), &[], &["at least 2 images", "but is 1"]);
     place.write("lies/text.png", b"this is no picture");
     place.write("lies/none.jpg", b"");
-    check(&place.arg("lies"), &[], &["lies", "none.jpg", "all 2 images"]);
+    check(&place.arg("lies"), &[], &["lies", "none.jpg", "every image of", "is broken (2)"]);
 
     let data = place.pictures("data", 12);
     for (more, parts) in [
