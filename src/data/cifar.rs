@@ -148,6 +148,10 @@ impl Dataset for CifarBinary {
         let rgb = red.iter().zip(green).zip(blue).flat_map(|((&r, &g), &b)| [r, g, b]).collect();
         Image::new(SIDE, SIDE, rgb)
     }
+
+    fn bytes(&self, i: usize) -> Option<u64> {
+        self.records.get(i).map(|record| record.planes.len() as u64)
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

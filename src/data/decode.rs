@@ -12,13 +12,13 @@ use std::path::Path;
 /// Why a file is no image: it was seen before its pixels were decoded, or then.
 pub(super) enum Fault {
     Before(String),
-    Pixels(String),
+    Pixels { reason: String, sides: [u32; 2] },
 }
 
 impl Fault {
     pub(super) fn reason(self) -> String {
         match self {
-            Self::Before(reason) | Self::Pixels(reason) => reason,
+            Self::Before(reason) | Self::Pixels { reason, .. } => reason,
         }
     }
 }
@@ -47,7 +47,7 @@ impl Fault {
 /// assert!(error.to_string().starts_with("a.png: the content is none of"));
 /// ```
 pub fn decode(path: &Path, bytes: &[u8], limits: &Limits, max_side: Option<u32>) -> Result<Image> {
-    pixels(bytes, limits, max_side).map_err(|fault| Error::data(path, fault.reason()))
+    pixels(bytes, limits, max_side).map(|(image, _)| image).map_err(|fault| Error::data(path, fault.reason()))
 }
 
 /// The bytes of a file, if it is a file and within the limit.
@@ -68,15 +68,15 @@ pub(super) fn read(path: &Path, limits: &Limits) -> std::result::Result<Vec<u8>,
     if bytes.len() as u64 > limits.file_bytes { Err(too_long(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
-/// What can be told without decoding pixels: format, limits and, for a JPEG, the end.
-pub(super) fn check(bytes: &[u8], limits: &Limits) -> std::result::Result<(), String> {
-    caught(|| decoder(bytes, limits).map(drop))
+/// What can be told without decoding pixels: format, limits and, for a JPEG, the end. Says the sides as stored.
+pub(super) fn check(bytes: &[u8], limits: &Limits) -> std::result::Result<[u32; 2], String> {
+    caught(|| decoder(bytes, limits).map(|decoder| decoder.dimensions().into()))
 }
 
-/// The image in the bytes of a file.
-pub(super) fn pixels(bytes: &[u8], limits: &Limits, max_side: Option<u32>) -> std::result::Result<Image, Fault> {
-    check(bytes, limits).map_err(Fault::Before)?;
-    caught(|| {
+/// The image in the bytes of a file, and the sides as stored.
+pub(super) fn pixels(bytes: &[u8], limits: &Limits, max_side: Option<u32>) -> std::result::Result<(Image, [u32; 2]), Fault> {
+    let sides = check(bytes, limits).map_err(Fault::Before)?;
+    let image = caught(|| {
         let mut decoder = decoder(bytes, limits)?;
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let image = DynamicImage::from_decoder(decoder).map_err(|error| told(&error, limits))?;
@@ -85,8 +85,8 @@ pub(super) fn pixels(bytes: &[u8], limits: &Limits, max_side: Option<u32>) -> st
         image.apply_orientation(orientation);
         let image = image.into_rgb8();
         Image::new(image.width(), image.height(), image.into_raw()).map_err(|error| error.to_string())
-    })
-    .map_err(Fault::Pixels)
+    });
+    image.map(|image| (image, sides)).map_err(|reason| Fault::Pixels { reason, sides })
 }
 
 /// The format that the first bytes tell, if it is one that is read.
@@ -151,10 +151,15 @@ fn rgb(image: DynamicImage) -> RgbImage {
 }
 
 fn reduced(image: RgbImage, max_side: Option<u32>) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let short = u64::from(width.min(height));
-    let Some(side) = max_side.map(u64::from).filter(|&side| side > 0 && side < short) else { return image };
+    let sides = image.dimensions().into();
+    let [width, height] = reduced_sides(sides, max_side);
+    if [width, height] == sides { image } else { imageops::resize(&image, width, height, imageops::FilterType::Triangle) }
+}
+
+/// The sides of an image once it is reduced.
+pub(super) fn reduced_sides(sides: [u32; 2], max_side: Option<u32>) -> [u32; 2] {
+    let short = u64::from(sides[0].min(sides[1]));
+    let Some(side) = max_side.map(u64::from).filter(|&side| side > 0 && side < short) else { return sides };
     // At most the side that it was, so it fits; at least `side`.
-    let scaled = |side_was: u32| ((u64::from(side_was) * side + short / 2) / short) as u32;
-    imageops::resize(&image, scaled(width), scaled(height), imageops::FilterType::Triangle)
+    sides.map(|side_was| ((u64::from(side_was) * side + short / 2) / short) as u32)
 }

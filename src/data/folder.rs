@@ -1,14 +1,16 @@
 //! A folder of images.
 
 use super::decode::{self, Fault};
+use super::known::{Good, Known, fingerprint, fresh};
 use super::open::check_folder;
 use super::walk::{self, EXTENSIONS, Found, Listing};
 use super::{Dataset, Image, Limits, Options, Report, no_image};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 /// The images of a folder and of the folders in it, in the order of their names (by bytes).
 ///
@@ -24,19 +26,25 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// *Reading.* All files are read and checked when the folder is opened, and decoded (as [`decode`](super::decode) says)
 /// as far as [`Options::memory_bytes`] holds them. Those past that are decoded when asked for: so long only their
-/// format, their size and a JPEG's end have been looked at, and [`Dataset::image`] may find one broken.
+/// format, their size and a JPEG's end have been looked at, and [`Dataset::image`] may find one broken. A file that is
+/// [`Known`] to be good is not read when the folder is opened, but when it is asked for.
 pub struct ImageFolder {
-    files: Vec<(Found, Option<Image>)>,
+    root: PathBuf,
+    files: Vec<Entry>,
     classes: Vec<String>,
     limits: Limits,
     max_side: Option<u32>,
     report: Report,
 }
 
-enum Outcome {
-    Kept(Image),
-    Later,
-    Broken(String),
+/// An image of the folder.
+struct Entry {
+    found: Found,
+    /// Width and height as stored.
+    sides: [u32; 2],
+    /// Whether there is room to keep it in memory.
+    keep: bool,
+    image: OnceLock<Box<Image>>,
 }
 
 impl ImageFolder {
@@ -48,6 +56,14 @@ impl ImageFolder {
     /// which the first is named, unless `skip_broken` is set and others are left. [`Error::Value`] for a `limit` or
     /// `max_side` of 0. [`Error::Io`] if a folder cannot be read.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
+        Ok(Self::scan(path, options)?.0)
+    }
+
+    /// As [`open`](Self::open), and what is known of the files from now on.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn scan(path: impl AsRef<Path>, options: &Options) -> Result<(Self, Known)> {
         let path = path.as_ref();
         for (arg, zero) in [("limit", options.limit == Some(0)), ("max_side", options.max_side == Some(0))] {
             if zero {
@@ -60,16 +76,16 @@ impl ImageFolder {
             return Err(no_images(path, &listing));
         }
         let over_limit = options.limit.map_or(0, |limit| keep_first(&mut listing.files, limit));
-        let outcomes = read_all(&listing.files, options);
-        let total = outcomes.len();
+        let InOrder { done, good, .. } = read_all(path, &listing.files, options);
+        let total = done.len();
 
         let mut report = Report { over_limit, not_images: listing.not_images, ..Report::default() };
-        let mut files = Vec::new();
-        for (file, outcome) in listing.files.into_iter().zip(outcomes) {
+        let mut files = Vec::with_capacity(total);
+        for (found, outcome) in listing.files.into_iter().zip(done) {
             match outcome {
-                Outcome::Kept(image) => files.push((file, Some(image))),
-                Outcome::Later => files.push((file, None)),
-                Outcome::Broken(reason) => report.skipped.push((file.path, reason)),
+                Outcome::Kept { sides, image } => files.push(Entry { found, sides, keep: true, image }),
+                Outcome::Later { sides } => files.push(Entry { found, sides, keep: false, image: OnceLock::new() }),
+                Outcome::Broken(reason) => report.skipped.push((found.path(path), reason)),
             }
         }
         if let Some((first, reason)) = report.skipped.first() {
@@ -83,8 +99,10 @@ impl ImageFolder {
             }
         }
         report.images = files.len();
-        report.in_memory = files.iter().filter(|(_, image)| image.is_some()).count();
-        Ok(Self { files, classes: listing.classes, limits: options.limits, max_side: options.max_side, report })
+        report.in_memory = files.iter().filter(|file| file.keep).count();
+        let (root, classes) = (path.to_owned(), listing.classes);
+        let set = Self { root, files, classes, limits: options.limits, max_side: options.max_side, report };
+        Ok((set, Known::new(good)))
     }
 
     /// What was found.
@@ -99,11 +117,11 @@ impl Dataset for ImageFolder {
     }
 
     fn name(&self, i: usize) -> &str {
-        self.files.get(i).map_or("", |(file, _)| &file.name)
+        self.files.get(i).map_or("", |file| &file.found.name)
     }
 
     fn label(&self, i: usize) -> Option<u32> {
-        self.files.get(i).and_then(|(file, _)| file.label)
+        self.files.get(i).and_then(|file| file.found.label)
     }
 
     fn classes(&self) -> &[String] {
@@ -111,13 +129,30 @@ impl Dataset for ImageFolder {
     }
 
     fn image(&self, i: usize) -> Result<Image> {
-        let (file, image) = self.files.get(i).ok_or_else(|| no_image(i, self.files.len()))?;
-        if let Some(image) = image {
-            return Ok(image.clone());
+        let file = self.files.get(i).ok_or_else(|| no_image(i, self.files.len()))?;
+        if let Some(image) = file.image.get() {
+            return Ok((**image).clone());
         }
-        let bytes = decode::read(&file.path, &self.limits).map_err(|reason| Error::data(&file.path, reason))?;
-        decode::decode(&file.path, &bytes, &self.limits, self.max_side)
+        let path = file.found.path(&self.root);
+        let bytes = decode::read(&path, &self.limits).map_err(|reason| Error::data(&path, reason))?;
+        let image = decode::decode(&path, &bytes, &self.limits, self.max_side)?;
+        // Not where the file has grown since there was found to be room.
+        if file.keep && image.rgb.len() as u64 <= bytes_of(file.sides, self.max_side) {
+            // Another thread may have been first, with the same image.
+            let _ = file.image.set(Box::new(image.clone()));
+        }
+        Ok(image)
     }
+
+    fn bytes(&self, i: usize) -> Option<u64> {
+        self.files.get(i).map(|file| bytes_of(file.sides, self.max_side))
+    }
+}
+
+/// Bytes of an image with these sides as stored, once it is decoded and reduced.
+fn bytes_of(sides: [u32; 2], max_side: Option<u32>) -> u64 {
+    let [width, height] = decode::reduced_sides(sides, max_side).map(u64::from);
+    3 * width * height
 }
 
 fn no_images(path: &Path, listing: &Listing) -> Error {
@@ -144,11 +179,25 @@ fn keep_first(files: &mut Vec<Found>, limit: usize) -> usize {
     before - files.len()
 }
 
+enum Outcome {
+    /// There is room for it; the image is there unless it was known.
+    Kept {
+        sides: [u32; 2],
+        image: OnceLock<Box<Image>>,
+    },
+    Later {
+        sides: [u32; 2],
+    },
+    Broken(String),
+}
+
 /// What a thread found in a file.
 enum Read {
-    Image(Image),
-    /// Checked, but not decoded: memory was full.
-    Checked,
+    Decoded(Image, [u32; 2]),
+    /// Known to decode, so that it was not read.
+    Known([u32; 2]),
+    /// Its head alone was looked at: memory was full.
+    Checked([u32; 2]),
     Broken(Fault),
 }
 
@@ -160,41 +209,69 @@ struct InOrder {
     done: Vec<Outcome>,
     held_bytes: u64,
     full: bool,
+    /// Files to be known from now on, in any order.
+    good: Vec<(u64, Good)>,
 }
 
 impl InOrder {
-    fn add(&mut self, i: usize, read: Read, memory_bytes: u64) {
+    fn add(&mut self, i: usize, read: Read, options: &Options) {
         self.waiting.insert(i, read);
         while let Some(read) = self.waiting.remove(&self.done.len()) {
-            let outcome = match read {
-                Read::Image(image) if !self.full && self.held_bytes + image.rgb.len() as u64 <= memory_bytes => {
-                    self.held_bytes += image.rgb.len() as u64;
-                    Outcome::Kept(image)
-                }
-                Read::Broken(Fault::Before(reason)) => Outcome::Broken(reason),
-                Read::Broken(Fault::Pixels(reason)) if !self.full => Outcome::Broken(reason),
-                // Past the first image that does not fit, pixels are not decoded, or not counted where another thread
-                // was ahead and did.
-                Read::Image(_) | Read::Checked | Read::Broken(Fault::Pixels(_)) => {
-                    self.full = true;
-                    Outcome::Later
-                }
-            };
+            let outcome = self.next(read, options);
             self.done.push(outcome);
         }
     }
+
+    fn next(&mut self, read: Read, options: &Options) -> Outcome {
+        let (sides, image) = match read {
+            // Past the first image that does not fit, pixels are not decoded, or not counted where another thread was
+            // ahead and did.
+            Read::Broken(Fault::Pixels { sides, .. }) if self.full => return Outcome::Later { sides },
+            Read::Broken(fault) => return Outcome::Broken(fault.reason()),
+            Read::Checked(sides) => {
+                self.full = true;
+                return Outcome::Later { sides };
+            }
+            Read::Decoded(image, sides) => (sides, OnceLock::from(Box::new(image))),
+            Read::Known(sides) => (sides, OnceLock::new()),
+        };
+        let bytes = bytes_of(sides, options.max_side);
+        self.full |= self.held_bytes + bytes > options.memory_bytes;
+        if self.full {
+            return Outcome::Later { sides };
+        }
+        self.held_bytes += bytes;
+        Outcome::Kept { sides, image }
+    }
 }
 
-fn read_all(files: &[Found], options: &Options) -> Vec<Outcome> {
-    let (next, full) = (AtomicUsize::new(0), AtomicBool::new(false));
+fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
+    let (next, full, now) = (AtomicUsize::new(0), AtomicBool::new(false), SystemTime::now());
     let in_order = Mutex::new(InOrder::default());
     let work = || {
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = files.get(i) else { return };
-            let read = read(file, options, full.load(Ordering::Relaxed));
+            let path = file.path(root);
+            let data = std::fs::metadata(&path).ok();
+            let print = data.as_ref().and_then(|data| fingerprint(&file.name, data));
+            let full_now = full.load(Ordering::Relaxed);
+            let known = print.and_then(|print| options.known.as_ref()?.get(print));
+            // Of a file whose head alone was looked at, the pixels are decoded if now there is room for them.
+            let read = match known.filter(|good| good.decoded || full_now) {
+                Some(good) if good.decoded => Read::Known(good.sides),
+                Some(good) => Read::Checked(good.sides),
+                None => read(&path, options, full_now),
+            };
+            let good = match &read {
+                Read::Known(sides) | Read::Decoded(_, sides) => Some(Good { sides: *sides, decoded: true }),
+                Read::Checked(sides) => Some(Good { sides: *sides, decoded: false }),
+                Read::Broken(_) => None,
+            };
+            let lasting = known.is_some() || data.is_some_and(|data| !fresh(&data, now));
             let mut in_order = in_order.lock().unwrap_or_else(PoisonError::into_inner);
-            in_order.add(i, read, options.memory_bytes);
+            in_order.good.extend(print.zip(good).filter(|_| lasting));
+            in_order.add(i, read, options);
             full.store(in_order.full, Ordering::Relaxed);
         }
     };
@@ -209,19 +286,19 @@ fn read_all(files: &[Found], options: &Options) -> Vec<Outcome> {
         }
         work();
     });
-    in_order.into_inner().unwrap_or_else(PoisonError::into_inner).done
+    in_order.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(file: &Found, options: &Options, only_check: bool) -> Read {
-    let bytes = match decode::read(&file.path, &options.limits) {
+fn read(path: &Path, options: &Options, only_check: bool) -> Read {
+    let bytes = match decode::read(path, &options.limits) {
         Ok(bytes) => bytes,
         Err(reason) => return Read::Broken(Fault::Before(reason)),
     };
     if only_check {
-        return decode::check(&bytes, &options.limits)
-            .map_or_else(|reason| Read::Broken(Fault::Before(reason)), |()| Read::Checked);
+        return decode::check(&bytes, &options.limits).map_or_else(|reason| Read::Broken(Fault::Before(reason)), Read::Checked);
     }
-    decode::pixels(&bytes, &options.limits, options.max_side).map_or_else(Read::Broken, Read::Image)
+    decode::pixels(&bytes, &options.limits, options.max_side)
+        .map_or_else(Read::Broken, |(image, sides)| Read::Decoded(image, sides))
 }
 
 #[cfg(test)]
@@ -230,18 +307,20 @@ mod tests {
 
     #[test]
     fn past_the_first_that_does_not_fit_nothing_is_kept_and_faults_of_decoding_do_not_count() {
-        let image = |bytes: u32| Read::Image(Image { width: bytes / 3, height: 1, rgb: vec![0; bytes as usize] });
+        let image =
+            |bytes: u32| Read::Decoded(Image { width: bytes / 3, height: 1, rgb: vec![0; bytes as usize] }, [bytes / 3, 1]);
+        let options = Options { memory_bytes: 6, ..Options::default() };
         let mut in_order = InOrder::default();
         // Other threads were ahead and decoded what would not have been decoded in order.
-        in_order.add(4, image(3), 6);
-        in_order.add(3, Read::Broken(Fault::Before("no header".into())), 6);
-        in_order.add(2, Read::Broken(Fault::Pixels("cut off".into())), 6);
-        in_order.add(1, image(6), 6);
+        in_order.add(4, image(3), &options);
+        in_order.add(3, Read::Broken(Fault::Before("no header".into())), &options);
+        in_order.add(2, Read::Broken(Fault::Pixels { reason: "cut off".into(), sides: [1, 1] }), &options);
+        in_order.add(1, image(6), &options);
         assert!(in_order.done.is_empty());
-        in_order.add(0, image(3), 6);
+        in_order.add(0, image(3), &options);
         assert!(matches!(
             &in_order.done[..],
-            [Outcome::Kept(_), Outcome::Later, Outcome::Later, Outcome::Broken(_), Outcome::Later]
+            [Outcome::Kept { .. }, Outcome::Later { .. }, Outcome::Later { .. }, Outcome::Broken(_), Outcome::Later { .. }]
         ));
     }
 }

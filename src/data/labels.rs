@@ -245,4 +245,8 @@ impl Dataset for Labelled {
     fn image(&self, i: usize) -> Result<Image> {
         self.dataset.image(i)
     }
+
+    fn bytes(&self, i: usize) -> Option<u64> {
+        self.dataset.bytes(i)
+    }
 }

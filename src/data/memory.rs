@@ -86,4 +86,8 @@ impl Dataset for Memory {
     fn image(&self, i: usize) -> Result<Image> {
         self.images.get(i).cloned().ok_or_else(|| no_image(i, self.images.len()))
     }
+
+    fn bytes(&self, i: usize) -> Option<u64> {
+        self.images.get(i).map(|image| image.rgb.len() as u64)
+    }
 }

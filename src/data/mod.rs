@@ -28,6 +28,8 @@ mod decode;
 mod folder;
 #[cfg(feature = "images")]
 mod jpeg;
+#[cfg_attr(not(feature = "images"), allow(dead_code, reason = "only folders of images know files"))]
+mod known;
 mod labels;
 mod loader;
 mod memory;
@@ -42,6 +44,7 @@ pub use cifar::CifarBinary;
 pub use decode::decode;
 #[cfg(feature = "images")]
 pub use folder::ImageFolder;
+pub use known::Known;
 pub use labels::{LabelFile, LabelRules, Labelled, Labels, MAX_CLASSES};
 pub use loader::Loader;
 pub use memory::Memory;
@@ -120,6 +123,13 @@ pub trait Dataset: Send + Sync {
     /// [`Error::Value`] if there is no image `i`; [`Error::Data`] or [`Error::Io`] if it has to be read from a file
     /// and cannot.
     fn image(&self, i: usize) -> Result<Image>;
+
+    /// How many bytes image `i` has, `width × height × 3`, where that is known without decoding it. A data set that knows it
+    /// of all images can stay on the device while a network is trained, if it is small enough.
+    fn bytes(&self, i: usize) -> Option<u64> {
+        let _ = i;
+        None
+    }
 }
 
 /// The error of asking a data set of `len` images for image `i`.

@@ -1,8 +1,9 @@
 //! Opening a folder, whichever kind of data set it holds.
 
-use super::{CifarBinary, Dataset, LabelFile, LabelRules, Labelled};
+use super::{CifarBinary, Dataset, Known, LabelFile, LabelRules, Labelled};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What an image file may ask for at most. What exceeds a limit is refused before it is read or decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Options {
     pub labels: Option<PathBuf>,
     /// How many classes `labels` may name; `None` takes the number from the file.
     pub classes: Option<u32>,
+    /// Files of a folder of images that need not be read to be opened; what was found under other `limits` has no place here.
+    pub known: Option<Arc<Known>>,
 }
 
 impl Default for Options {
@@ -71,6 +74,7 @@ impl Default for Options {
             limits: Limits::default(),
             labels: None,
             classes: None,
+            known: None,
         }
     }
 }
@@ -80,7 +84,8 @@ impl Default for Options {
 pub struct Report {
     /// Images in the data set.
     pub images: usize,
-    /// How many of them are kept in memory; the others are decoded when asked for.
+    /// How many of them are kept in memory, from the opening or else from when they are first asked for; the others are
+    /// decoded each time they are asked for.
     pub in_memory: usize,
     /// Images left out for `limit`.
     pub over_limit: usize,
@@ -96,6 +101,8 @@ pub struct Opened {
     pub dataset: Box<dyn Dataset>,
     /// How many there are and what was left out.
     pub report: Report,
+    /// What the next opening need not read, of a folder of images.
+    pub known: Known,
 }
 
 /// Opens the folder `path`: as CIFAR where it has a binary file of CIFAR in it (see [`CifarBinary`]), else as a folder
@@ -108,14 +115,14 @@ pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Opened> {
     let path = path.as_ref();
     let opened = if CifarBinary::is_at(path) { cifar(path, options) } else { folder(path, options) }?;
     let Some(file) = &options.labels else { return Ok(opened) };
-    let Opened { dataset, report } = opened;
+    let Opened { dataset, report, known } = opened;
     let rules = LabelRules {
         classes: options.classes,
         allow_extra: options.limit.is_some() || options.skip_broken,
         ..LabelRules::default()
     };
     let labels = LabelFile::read(file)?.apply((0..dataset.len()).map(|i| dataset.name(i)), &rules)?;
-    Ok(Opened { dataset: Box::new(Labelled::new(dataset, labels)?), report })
+    Ok(Opened { dataset: Box::new(Labelled::new(dataset, labels)?), report, known })
 }
 
 /// An error unless `path` is a folder that is there.
@@ -133,14 +140,14 @@ pub(super) fn check_folder(path: &Path) -> Result<()> {
 fn cifar(path: &Path, options: &Options) -> Result<Opened> {
     let set = CifarBinary::open(path, options.split, options.limit)?;
     let report = set.report();
-    Ok(Opened { dataset: Box::new(set), report })
+    Ok(Opened { dataset: Box::new(set), report, known: Known::default() })
 }
 
 #[cfg(feature = "images")]
 fn folder(path: &Path, options: &Options) -> Result<Opened> {
-    let set = super::ImageFolder::open(path, options)?;
+    let (set, known) = super::ImageFolder::scan(path, options)?;
     let report = set.report().clone();
-    Ok(Opened { dataset: Box::new(set), report })
+    Ok(Opened { dataset: Box::new(set), report, known })
 }
 
 #[cfg(not(feature = "images"))]
