@@ -41,7 +41,7 @@ fn train(folder: &str, epochs: usize) -> Result<()> {
         }
     })?;
 
-    let vectors = embed(&gpu, run.net(), run.store(), run.config().augmentation, &*images, 32, Layer::Embedding)?;
+    let vectors = embed(&gpu, run.net(), run.store(), run.config().augmentation, &images, 32, Layer::Embedding)?;
     let found = neighbours(&gpu, &vectors, &vectors, 2)?;
     for (i, near) in found.iter().enumerate().take(20) {
         let other = near.iter().find(|n| n.row as usize != i).ok_or_else(|| Error::data(folder, "holds a single image"))?;

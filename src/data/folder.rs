@@ -2,6 +2,7 @@
 
 use super::decode::{self, Fault};
 use super::known::{Good, Known, fingerprint, fresh};
+use super::loader::threads_for;
 use super::open::check_folder;
 use super::walk::{self, EXTENSIONS, Found, Listing};
 use super::{Dataset, Image, Limits, Options, Report, no_image};
@@ -76,10 +77,14 @@ impl ImageFolder {
             return Err(no_images(path, &listing));
         }
         let over_limit = options.limit.map_or(0, |limit| keep_first(&mut listing.files, limit));
-        let InOrder { done, good, .. } = read_all(path, &listing.files, options);
+        let InOrder { done, mut good, unread, .. } = read_all(path, &listing.files, options);
+        if let Some(known) = options.known.as_ref().filter(|_| options.limit.is_some()) {
+            // The others are still there, and somebody may ask for them.
+            good.extend(known.files());
+        }
         let total = done.len();
 
-        let mut report = Report { over_limit, not_images: listing.not_images, ..Report::default() };
+        let mut report = Report { over_limit, known: unread, not_images: listing.not_images, ..Report::default() };
         let mut files = Vec::with_capacity(total);
         for (found, outcome) in listing.files.into_iter().zip(done) {
             match outcome {
@@ -211,6 +216,8 @@ struct InOrder {
     full: bool,
     /// Files to be known from now on, in any order.
     good: Vec<(u64, Good)>,
+    /// Files that were not read.
+    unread: usize,
 }
 
 impl InOrder {
@@ -256,9 +263,11 @@ fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
             let data = std::fs::metadata(&path).ok();
             let print = data.as_ref().and_then(|data| fingerprint(&file.name, data));
             let full_now = full.load(Ordering::Relaxed);
-            let known = print.and_then(|print| options.known.as_ref()?.get(print));
+            let seen = print.and_then(|print| options.known.as_ref()?.get(print));
             // Of a file whose head alone was looked at, the pixels are decoded if now there is room for them.
-            let read = match known.filter(|good| good.decoded || full_now) {
+            let known = seen.filter(|good| good.decoded || full_now);
+            let unread = known.is_some();
+            let read = match known {
                 Some(good) if good.decoded => Read::Known(good.sides),
                 Some(good) => Read::Checked(good.sides),
                 None => read(&path, options, full_now),
@@ -268,17 +277,15 @@ fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
                 Read::Checked(sides) => Some(Good { sides: *sides, decoded: false }),
                 Read::Broken(_) => None,
             };
-            let lasting = known.is_some() || data.is_some_and(|data| !fresh(&data, now));
+            let lasting = seen.is_some() || data.is_some_and(|data| !fresh(&data, now));
             let mut in_order = in_order.lock().unwrap_or_else(PoisonError::into_inner);
+            in_order.unread += usize::from(unread);
             in_order.good.extend(print.zip(good).filter(|_| lasting));
             in_order.add(i, read, options);
             full.store(in_order.full, Ordering::Relaxed);
         }
     };
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        threads => threads,
-    };
+    let threads = threads_for(options.threads);
     std::thread::scope(|scope| {
         for _ in 1..threads.min(files.len()) {
             // The others do the work of one that does not start.

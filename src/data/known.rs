@@ -22,7 +22,7 @@ pub struct Known {
 }
 
 /// A file that was found good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Good {
     /// Width and height as stored.
     pub(super) sides: [u32; 2],
@@ -36,10 +36,15 @@ const RECORD: usize = 20;
 const COARSE: Duration = Duration::from_secs(2);
 
 impl Known {
+    /// Of two entries about the same file it keeps the one that says more.
     pub(super) fn new(mut files: Vec<(u64, Good)>) -> Self {
-        files.sort_unstable();
+        files.sort_unstable_by_key(|(fingerprint, good)| (*fingerprint, !good.decoded));
         files.dedup_by_key(|(fingerprint, _)| *fingerprint);
         Self { files }
+    }
+
+    pub(super) fn files(&self) -> &[(u64, Good)] {
+        &self.files
     }
 
     /// How many files it knows.

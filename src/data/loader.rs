@@ -2,7 +2,7 @@
 
 use super::{Batch, Dataset, Sampler};
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 /// The batches of a range of steps, in the order of the steps, fetched ahead by threads.
 ///
-/// A thread makes a whole batch; at most `threads + 1` batches are held or being made at a time. What comes out
-/// depends on the data set and the sampler alone, not on the number of threads. A batch whose images cannot be read
+/// A thread makes a whole batch; at most `threads + 1` batches are held or being made at a time, and fewer where their
+/// images ([`Dataset::bytes`]) would be over [`AHEAD_BYTES`](Self::AHEAD_BYTES), but always the one that is next. What comes
+/// out depends on the data set and the sampler alone, not on the number of threads. A batch whose images cannot be read
 /// comes as an error in its place, and the next call goes on with the step after it.
 ///
 /// Dropping the loader stops the threads, each after the image that it is at.
@@ -33,19 +34,48 @@ struct Shared {
     stop: AtomicBool,
 }
 
+/// Which images are in a batch.
+enum Order {
+    Sampled(Sampler),
+    /// These, so many at a time.
+    Listed(Vec<u32>, usize),
+}
+
+impl Order {
+    fn indices(&mut self, step: u64) -> Vec<u32> {
+        match self {
+            Self::Sampled(sampler) => sampler.indices(step),
+            Self::Listed(indices, batch) => indices.chunks(*batch).nth(step as usize).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
 struct Queue {
-    sampler: Sampler,
+    order: Order,
     /// The next step that a thread takes.
     claim: u64,
     /// The next step that is handed out.
     deliver: u64,
     end: u64,
     ahead: u64,
+    /// Bytes of the images of each batch that is held or being made, where they are known.
+    held: VecDeque<u64>,
     done: BTreeMap<u64, Result<Batch>>,
 }
 
+/// How many threads `threads` stands for.
+pub(super) fn threads_for(threads: usize) -> usize {
+    match threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    }
+}
+
 impl Loader {
-    /// Starts `threads` threads that fetch the batches of `steps`; 0 stands for 1. For a run without an end,
+    /// Bytes of images that batches fetched ahead may have together: 1 GiB.
+    pub const AHEAD_BYTES: u64 = 1 << 30;
+
+    /// Starts `threads` threads that fetch the batches of `steps`; 0 stands for one a core. For a run without an end,
     /// `steps` is `first..u64::MAX`.
     ///
     /// # Errors
@@ -55,9 +85,26 @@ impl Loader {
         if sampler.n() > dataset.len() {
             return Err(Error::value("loader", "sampler", format!("over at most {} images", dataset.len()), sampler.n()));
         }
-        let threads = threads.max(1);
+        Self::start(dataset, Order::Sampled(sampler), steps, threads)
+    }
+
+    /// The images with these indices, in this order, `batch` at a time: steps 0, 1, … of which the last may have fewer images.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if `batch` is 0; [`Error::Io`] if the system starts no thread.
+    pub fn listed(dataset: Arc<dyn Dataset>, indices: Vec<u32>, batch: usize, threads: usize) -> Result<Self> {
+        if batch == 0 {
+            return Err(Error::value("loader", "batch", "at least 1", batch));
+        }
+        let steps = 0..indices.len().div_ceil(batch) as u64;
+        Self::start(dataset, Order::Listed(indices, batch), steps, threads)
+    }
+
+    fn start(dataset: Arc<dyn Dataset>, order: Order, steps: Range<u64>, threads: usize) -> Result<Self> {
+        let threads = threads_for(threads);
         let (claim, end) = (steps.start, steps.end.max(steps.start));
-        let queue = Queue { sampler, claim, deliver: claim, end, ahead: threads as u64 + 1, done: BTreeMap::new() };
+        let ahead = threads as u64 + 1;
+        let queue = Queue { order, claim, deliver: claim, end, ahead, held: VecDeque::new(), done: BTreeMap::new() };
         let shared = Arc::new(Shared {
             dataset,
             queue: Mutex::new(queue),
@@ -81,6 +128,24 @@ impl Loader {
     pub fn waited(&self) -> Duration {
         self.waited
     }
+
+    /// Waits for the next batch, but not longer than this; whether the next call will not wait.
+    pub fn wait(&mut self, at_most: Duration) -> bool {
+        let mut queue = self.shared.lock();
+        let start = Instant::now();
+        let there = loop {
+            let left = at_most.saturating_sub(start.elapsed());
+            if queue.deliver == queue.end || queue.done.contains_key(&queue.deliver) {
+                break true;
+            }
+            if left.is_zero() {
+                break false;
+            }
+            queue = self.shared.ready.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        };
+        self.waited += start.elapsed();
+        there
+    }
 }
 
 impl Iterator for Loader {
@@ -101,7 +166,9 @@ impl Iterator for Loader {
         };
         self.waited += start.elapsed();
         queue.deliver += 1;
-        self.shared.room.notify_one();
+        queue.held.pop_front();
+        // One large batch may have made room for several.
+        self.shared.room.notify_all();
         Some(batch)
     }
 }
@@ -143,11 +210,21 @@ impl Shared {
             }
             if queue.claim - queue.deliver < queue.ahead {
                 let step = queue.claim;
-                queue.claim += 1;
-                return Some((step, queue.sampler.indices(step)));
+                let indices = queue.order.indices(step);
+                let bytes = self.bytes(&indices);
+                if queue.held.is_empty() || queue.held.iter().sum::<u64>() + bytes <= Loader::AHEAD_BYTES {
+                    queue.claim += 1;
+                    queue.held.push_back(bytes);
+                    return Some((step, indices));
+                }
             }
             queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn bytes(&self, indices: &[u32]) -> u64 {
+        let bytes = || indices.iter().filter_map(|&i| self.dataset.bytes(i as usize)).sum();
+        catch_unwind(AssertUnwindSafe(bytes)).unwrap_or(0)
     }
 
     fn batch(&self, step: u64, indices: &[u32]) -> Result<Batch> {

@@ -87,6 +87,8 @@ pub struct Report {
     /// How many of them are kept in memory, from the opening or else from when they are first asked for; the others are
     /// decoded each time they are asked for.
     pub in_memory: usize,
+    /// How many were not read, since they were [`Known`] to be good.
+    pub known: usize,
     /// Images left out for `limit`.
     pub over_limit: usize,
     /// Broken images that were left out: the file, and what is wrong with it.

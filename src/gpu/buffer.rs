@@ -59,13 +59,18 @@ impl Gpu {
             let advice = "use a smaller batch, image, width or bank, or an adapter with larger bindings";
             return Err(Error::Limit { what: format!("`{label}` (bytes)"), asked: bytes, allowed, advice });
         }
-        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage: USAGE, mapped_at_creation: false };
+        self.allocate(label, bytes, USAGE, false)
+    }
+
+    /// A buffer that is counted, for any use.
+    pub(super) fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<Buffer> {
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: mapped };
         let buffer = self.scoped(label, bytes, || self.inner.device.create_buffer(&descriptor))?;
         let memory = self.inner.memory.clone();
         let held = memory.held.fetch_add(bytes, Ordering::SeqCst) + bytes;
         memory.peak.fetch_max(held, Ordering::SeqCst);
         memory.buffers.fetch_add(1, Ordering::SeqCst);
-        Ok(Buffer { inner: Arc::new(Owned { buffer, words: words.max(4), memory, gpu_bytes: bytes }) })
+        Ok(Buffer { inner: Arc::new(Owned { buffer, words: (bytes / 4) as usize, memory, gpu_bytes: bytes }) })
     }
 
     /// Use a storage buffer of the application, which must allow `STORAGE | COPY_SRC | COPY_DST`.

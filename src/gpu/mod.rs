@@ -13,6 +13,7 @@ mod peak;
 mod shader;
 mod timing;
 mod trusted;
+mod uploads;
 
 pub use adapter::{AdapterFacts, OpenOptions, adapters};
 pub use buffer::{Buffer, Read};
@@ -22,6 +23,7 @@ pub use dispatch::{Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
 pub use peak::{PEAK_SHADER, Peak, PeakMeter};
 pub use shader::{Binding, EntryPoint, Field, Scalar, Shader, library};
+pub use uploads::Uploads;
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;

@@ -96,6 +96,8 @@ pub(crate) fn augment_drawn(tape: &mut Tape, pixels: Tensor, table: Tensor, sett
     let launch =
         launch.param("deviation_r", s.deviation[0]).param("deviation_g", s.deviation[1]).param("deviation_b", s.deviation[2]);
     let launch = launch.bind("step", step).bind("pixels", pixels).bind("table", table).bind("y", y).bind("drawn", drawn);
-    tape.launch(launch.groups(batch).work(Work::new(100 * y.words(), y.words() + pixels.words())))?;
+    // Not all pixels where those of other images stand there too: images are little larger than what they become.
+    let read = pixels.words().min(y.words());
+    tape.launch(launch.groups(batch).work(Work::new(100 * y.words(), y.words() + read)))?;
     Ok((y, drawn))
 }

@@ -2,7 +2,7 @@
 
 use super::{Config, checkpoint};
 use crate::checkpoint::File;
-use crate::data::{Batch, Dataset};
+use crate::data::{Dataset, Loader};
 use crate::error::{Error, Result};
 use crate::eval::{Embedder, Layer, Matrix};
 use crate::gpu::Gpu;
@@ -10,6 +10,7 @@ use crate::nn::ResNet;
 use crate::ops::Augmentation;
 use crate::tape::{Step, Store, StoreBuilder};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A network with its trained parameters.
 pub struct Features {
@@ -49,7 +50,7 @@ pub fn embed(
     net: &ResNet,
     store: &Store,
     augmentation: Augmentation,
-    dataset: &dyn Dataset,
+    dataset: &Arc<dyn Dataset>,
     batch: usize,
     layer: Layer,
 ) -> Result<Matrix> {
@@ -64,19 +65,20 @@ pub(super) fn embed_some(
     net: &ResNet,
     store: &Store,
     augmentation: Augmentation,
-    dataset: &dyn Dataset,
+    dataset: &Arc<dyn Dataset>,
     indices: &[u32],
     batch: usize,
     layer: Layer,
 ) -> Result<Matrix> {
+    let batch = batch.max(1);
     let mut embedder: Option<Embedder> = None;
     let mut all = Matrix::default();
-    for indices in indices.chunks(batch.max(1)) {
-        let images = Batch::gather(dataset, indices)?;
+    for images in Loader::listed(dataset.clone(), indices.to_vec(), batch, 0)? {
+        let images = images?;
         let room = images.pixels.len();
         let ready = match embedder.take().filter(|e| e.words() >= room) {
             Some(ready) => ready,
-            None => Embedder::new(gpu, net, store, augmentation, batch.max(1), room.next_power_of_two())?,
+            None => Embedder::new(gpu, net, store, augmentation, batch, room.next_power_of_two())?,
         };
         let ready = embedder.insert(ready);
         let step = Step { number: 0, seed: 0, lr: 0.0 };

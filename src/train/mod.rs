@@ -5,19 +5,24 @@
 //! alone, for those who bring their own loop.
 
 pub mod bench;
+mod cached;
 mod checkpoint;
 mod config;
 mod features;
+mod feed;
 mod folder;
 mod kernels;
 mod pace;
 mod run;
+mod scans;
 mod step;
 pub mod tune;
 
 pub use checkpoint::Progress;
 pub use config::{Choices, Config, Preset, SOFTMAX_IMAGES};
 pub use features::{Features, embed, features};
+pub use feed::{Feed, Source};
 pub use folder::Folder;
 pub use run::{Evaluation, Event, Outcome, Run, RunOptions};
+pub use scans::Scans;
 pub use step::{Images, StepOptions, TrainingStep};

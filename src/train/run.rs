@@ -2,10 +2,11 @@
 
 use super::checkpoint::{self, Progress};
 use super::features::embed_some;
+use super::feed::{Feed, Source, Supply};
 use super::pace::Pace;
 use super::{Config, Folder, Images, StepOptions, TrainingStep, kernels};
 use crate::checkpoint::File;
-use crate::data::{Batch, Dataset, Loader, Sampler};
+use crate::data::{Batch, Dataset, Sampler};
 use crate::error::{Error, Result};
 use crate::eval::{Layer, Matrix, accuracy, neighbours};
 use crate::gpu::{Choices, Gpu, Read};
@@ -19,7 +20,7 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// What a run does besides what its [`Config`] says; none of it changes the weights.
@@ -31,7 +32,7 @@ pub struct RunOptions {
     pub eval_every: usize,
     /// Stop after this epoch of the schedule.
     pub stop_after: Option<usize>,
-    /// Threads that decode images.
+    /// Threads that decode images, where they are streamed; 0 for one a core.
     pub threads: usize,
     /// Steps between lines of the log.
     pub log_every: u64,
@@ -41,7 +42,7 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { test: None, eval_every: 1, stop_after: None, threads: 2, log_every: 50, stop: Arc::default() }
+        Self { test: None, eval_every: 1, stop_after: None, threads: 0, log_every: 50, stop: Arc::default() }
     }
 }
 
@@ -112,6 +113,7 @@ pub struct Run {
     store: Store,
     step: TrainingStep,
     dataset: Arc<dyn Dataset>,
+    supply: Supply,
     progress: Progress,
     folder: Option<Folder>,
     pending: VecDeque<Pending>,
@@ -128,8 +130,8 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Data`], [`Error::Io`] for the folder; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::Value`].
-    pub fn new(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: Option<&Path>) -> Result<Self> {
-        Self::new_by(gpu, config, dataset, folder, |_| Ok(None))
+    pub fn new(gpu: &Gpu, config: Config, source: impl Into<Source>, folder: Option<&Path>) -> Result<Self> {
+        Self::new_by(gpu, config, source, folder, |_| Ok(None))
     }
 
     /// As [`Run::new`], with algorithms that `choose` picks once the problems of a step are known: it gets what a step by
@@ -141,17 +143,17 @@ impl Run {
     pub fn new_by(
         gpu: &Gpu,
         config: Config,
-        dataset: Arc<dyn Dataset>,
+        source: impl Into<Source>,
         folder: Option<&Path>,
         choose: impl FnOnce(&Choices) -> Result<Option<Choices>>,
     ) -> Result<Self> {
-        let mut run = Self::prepare(gpu, config, dataset)?;
+        let mut run = Self::prepare(gpu, config, source.into())?;
         let used = run.step.program().choices();
         if let Some(chosen) = choose(used)? {
             let same = used.iter().all(|(problem, algorithm)| chosen.get(problem).is_none_or(|other| other == algorithm));
             run.gpu = gpu.with_choices(chosen);
             if !same {
-                run.step = Self::compile(&run.gpu, &run.config, &run.net, &run.store, run.words)?;
+                run.step = Self::compile(&run.gpu, &run.config, &run.net, &run.store, &run.supply, run.words)?;
             }
         }
         let in_force = kernels::in_force(&run.gpu, run.step.program().choices());
@@ -169,7 +171,7 @@ impl Run {
     /// # Errors
     /// [`Error::Data`] for a missing checkpoint or damaged choices, [`Error::Checkpoint`] for a damaged or foreign
     /// checkpoint; [`Error::Limit`], [`Error::OutOfMemory`].
-    pub fn resume(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>, folder: &Path) -> Result<(Self, Option<String>)> {
+    pub fn resume(gpu: &Gpu, config: Config, source: impl Into<Source>, folder: &Path) -> Result<(Self, Option<String>)> {
         let path = Folder::checkpoint(folder);
         if !path.is_file() {
             return Err(Error::data(
@@ -186,7 +188,7 @@ impl Run {
         }
         let stored = kernels::read(folder)?;
         let gpu = stored.as_ref().map_or_else(|| gpu.clone(), |choices| gpu.with_choices(choices.clone()));
-        let mut run = Self::prepare(&gpu, config, dataset)?;
+        let mut run = Self::prepare(&gpu, config, source.into())?;
         checkpoint::restore(&path, &file, &mut run.store)?;
         run.progress = progress;
         run.folder = Some(Folder::reopen(folder, progress.step)?);
@@ -207,7 +209,8 @@ impl Run {
         Ok((run, (!notes.is_empty()).then(|| notes.join("; "))))
     }
 
-    fn prepare(gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Self> {
+    fn prepare(gpu: &Gpu, config: Config, source: Source) -> Result<Self> {
+        let dataset = source.dataset.clone();
         if dataset.len() != config.images {
             return Err(Error::value("run", "dataset", format!("{} images", config.images), dataset.len()));
         }
@@ -217,14 +220,23 @@ impl Run {
         net.declare(&mut builder, config.seed)?;
         config.method.declare(&mut builder, config.images, config.net.dim, config.seed)?;
         let store = builder.build(gpu)?;
+        let mut supply = Supply::new(gpu, &source)?;
         let words = (config.batch * dataset.image(0)?.rgb.len().div_ceil(4)).next_power_of_two();
-        let step = Self::compile(gpu, &config, &net, &store, words)?;
+        let step = match Self::compile(gpu, &config, &net, &store, &supply, words) {
+            Err(Error::OutOfMemory { .. }) if source.feed == Feed::Auto && supply.resident.is_some() => {
+                supply = Supply::streamed("the device has no memory for them beside the network");
+                Self::compile(gpu, &config, &net, &store, &supply, words)
+            }
+            step => step,
+        }?;
         let pace = Pace::start();
         let (progress, pending) = (Progress::default(), VecDeque::new());
-        Ok(Self { gpu: gpu.clone(), config, net, store, step, dataset, progress, folder: None, pending, words, pace })
+        Ok(Self { gpu: gpu.clone(), config, net, store, step, dataset, supply, progress, folder: None, pending, words, pace })
     }
 
-    fn compile(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, words: usize) -> Result<TrainingStep> {
+    fn compile(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, supply: &Supply, words: usize) -> Result<TrainingStep> {
+        let resident = supply.resident.as_ref().map(|resident| &resident.pixels);
+        let words = resident.map_or(words, |pixels| pixels.words);
         let options = StepOptions {
             batch: config.batch,
             images: Images::Augmented { settings: config.augmentation, words },
@@ -232,7 +244,7 @@ impl Run {
             sgd: Sgd { momentum: config.momentum, weight_decay: config.weight_decay },
             given_negatives: false,
         };
-        TrainingStep::new(gpu, net, store, options)
+        TrainingStep::with_pixels(gpu, net, store, options, resident)
     }
 
     /// The configuration.
@@ -243,6 +255,11 @@ impl Run {
     /// By which algorithms a step's products and convolutions are computed.
     pub fn kernels(&mut self) -> &Choices {
         self.step.program().choices()
+    }
+
+    /// Whether images stay on the device or are streamed, and why, in words.
+    pub fn feed(&self) -> &str {
+        &self.supply.why
     }
 
     /// The network.
@@ -277,7 +294,7 @@ impl Run {
         let per_epoch = self.config.steps_per_epoch();
         let end = per_epoch * epochs as u64;
         let sampler = Sampler::new(self.config.images, self.config.batch, self.config.seed)?;
-        let mut loader = Loader::new(self.dataset.clone(), sampler, self.progress.step..end, options.threads)?;
+        let mut batches = self.supply.batches(&self.dataset, sampler, self.progress.step..end, options.threads)?;
         let mut started = Instant::now();
         let mut waited = 0.0;
         self.pace = Pace::start();
@@ -297,7 +314,7 @@ impl Run {
                 let judge = options.eval_every > 0 && epoch.is_multiple_of(options.eval_every);
                 let evaluation = if judge { self.evaluate(options)? } else { None };
                 let seconds = std::mem::replace(&mut started, Instant::now()).elapsed().as_secs_f64();
-                let idle = loader.waited().as_secs_f64() - std::mem::replace(&mut waited, loader.waited().as_secs_f64());
+                let idle = batches.waited().as_secs_f64() - std::mem::replace(&mut waited, batches.waited().as_secs_f64());
                 self.log(&json!({
                     "step": self.progress.step, "epoch": epoch, "loss": loss, "lr": self.rate(epoch - 1), "seconds": seconds,
                     "waited": idle, "images_per_second": self.pace.rate(), "knn": evaluation,
@@ -306,12 +323,12 @@ impl Run {
                 self.pace.leave_out(ended);
                 continue;
             }
-            if options.stop.load(Ordering::SeqCst) {
+            if !batches.wait(&options.stop) {
                 self.drain(options, on)?;
                 self.save()?;
                 return Ok(Outcome::Stopped);
             }
-            let Some(batch) = loader.next() else { break };
+            let Some(batch) = batches.next() else { break };
             let batch = match batch {
                 Ok(batch) => batch,
                 Err(error) => {
@@ -342,13 +359,18 @@ impl Run {
         self.config.schedule.rate(self.config.lr, epoch, self.config.epochs)
     }
 
+    /// Compile the step anew with more room if a batch has larger images than any before. Its state lives in the store.
+    fn make_room(&mut self, batch: &Batch) -> Result<()> {
+        if batch.pixels.len() > self.words {
+            self.words = batch.pixels.len().next_power_of_two();
+            self.step = Self::compile(&self.gpu, &self.config, &self.net, &self.store, &self.supply, self.words)?;
+        }
+        Ok(())
+    }
+
     /// Submit step `number` on `batch`.
     fn submit(&mut self, number: u64, batch: Batch) -> Result<()> {
-        if batch.pixels.len() > self.words {
-            // A larger image than any before: the step with more room. Its state lives in the store.
-            self.words = batch.pixels.len().next_power_of_two();
-            self.step = Self::compile(&self.gpu, &self.config, &self.net, &self.store, self.words)?;
-        }
+        self.make_room(&batch)?;
         let epoch = (number / self.config.steps_per_epoch()) as usize;
         let step = Step { number: number as u32, seed: self.config.seed, lr: self.rate(epoch) };
         self.step.write_batch(&batch)?;
@@ -419,10 +441,12 @@ impl Run {
     /// # Errors
     /// Those of [`train`](Self::train).
     pub fn loss_without_update(&mut self, steps: u64) -> Result<f64> {
-        let mut sampler = Sampler::new(self.config.images, self.config.batch, self.config.seed)?;
+        let sampler = Sampler::new(self.config.images, self.config.batch, self.config.seed)?;
         let mut sum = 0.0;
-        for number in 0..steps {
-            let batch = Batch::gather(&*self.dataset, &sampler.indices(number))?;
+        for batch in self.supply.batches(&self.dataset, sampler, 0..steps, 0)? {
+            let batch = batch?;
+            let number = batch.step;
+            self.make_room(&batch)?;
             let step = Step { number: number as u32, seed: self.config.seed, lr: 0.0 };
             self.step.write_batch(&batch)?;
             if number == 0 && matches!(self.config.method.loss, Loss::Nce { .. }) {
@@ -445,8 +469,8 @@ impl Run {
     pub fn evaluate(&self, options: &RunOptions) -> Result<Option<Evaluation>> {
         const OWN_QUERIES: usize = 1_000;
         const MOST_NEIGHBOURS: usize = 200;
-        let train = &*self.dataset;
-        let judged = options.test.as_deref().unwrap_or(train);
+        let train = &self.dataset;
+        let judged = options.test.as_ref().unwrap_or(train);
         if train.classes().is_empty() || judged.classes().is_empty() {
             return Ok(None);
         }
@@ -456,7 +480,7 @@ impl Run {
         let count = if own { judged.len().min(OWN_QUERIES) } else { judged.len() };
         let chosen: Vec<u32> = (0..count).map(|i| (i * judged.len() / count) as u32).collect();
         let plain = Augmentation { plain: true, ..self.config.augmentation };
-        let vectors = |set: &dyn Dataset, indices: &[u32]| {
+        let vectors = |set: &Arc<dyn Dataset>, indices: &[u32]| {
             embed_some(&self.gpu, &self.net, &self.store, plain, set, indices, self.config.batch, Layer::Embedding)
         };
         let everything: Vec<u32> = (0..train.len() as u32).collect();

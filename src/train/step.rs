@@ -2,13 +2,13 @@
 
 use crate::data::Batch;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::gpu::{Bound, Gpu, Uploads};
 use crate::nn::{Mode, ResNet};
 use crate::npid::{Loss, Method};
 use crate::ops::{self, Augmentation};
 use crate::optim::{Sgd, sgd};
 use crate::shape::Layout;
-use crate::tape::{Program, Step, Store, Tape, Tensor};
+use crate::tape::{Element, Program, Step, Store, Tape, Tensor};
 
 /// Where a step's images come from.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +47,21 @@ pub struct TrainingStep {
     program: Program,
     options: StepOptions,
     x: Option<Tensor>,
-    packed: Option<(Tensor, Tensor)>,
+    packed: Option<Packed>,
+    uploads: Uploads,
     own: Tensor,
     negatives: Option<Tensor>,
     loss: Tensor,
     embedding: Tensor,
+}
+
+/// Where a step finds packed pixels.
+#[derive(Clone, Copy)]
+struct Packed {
+    pixels: Tensor,
+    table: Tensor,
+    /// The pixels of all images are there already.
+    resident: bool,
 }
 
 impl TrainingStep {
@@ -60,18 +70,34 @@ impl TrainingStep {
     /// # Errors
     /// [`Error::Limit`], [`Error::OutOfMemory`], [`Error::Value`], [`Error::Shape`].
     pub fn new(gpu: &Gpu, net: &ResNet, store: &Store, options: StepOptions) -> Result<Self> {
+        Self::with_pixels(gpu, net, store, options, None)
+    }
+
+    /// As [`new`](Self::new), but the packed pixels of all images are in `resident` already, as many words as `options` say: of
+    /// a batch only the table is written then.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new); [`Error::Value`] where the images are [`Images::Given`].
+    pub fn with_pixels(gpu: &Gpu, net: &ResNet, store: &Store, options: StepOptions, resident: Option<&Bound>) -> Result<Self> {
         let StepOptions { batch, method, .. } = options;
         let mut tape = Tape::new(gpu);
         let own = tape.input_u32("own", &[batch])?;
         let (x, packed, network_input) = match options.images {
+            Images::Given { .. } if resident.is_some() => {
+                return Err(Error::value("step", "images", "packed pixels", "floats"));
+            }
             Images::Given { side } => {
                 let x = tape.input("x", &[batch, 3, side, side], Layout::Rows)?;
                 (Some(x), None, x)
             }
             Images::Augmented { settings, words } => {
-                let pixels = tape.input_u32("pixels", &[words])?;
+                let pixels = match resident {
+                    Some(range) => tape.bound("pixels", &[words], Layout::Plain, Element::U32, range.clone())?,
+                    None => tape.input_u32("pixels", &[words])?,
+                };
                 let table = tape.input_u32("table", &[batch, 4])?;
-                (None, Some((pixels, table)), ops::augment(&mut tape, pixels, table, settings)?)
+                let packed = Packed { pixels, table, resident: resident.is_some() };
+                (None, Some(packed), ops::augment(&mut tape, pixels, table, settings)?)
             }
         };
         let negatives = match (method.loss, options.given_negatives) {
@@ -91,7 +117,8 @@ impl TrainingStep {
         method.update_bank(&mut tape, &objective, features.embedding, own)?;
         tape.keep(features.embedding)?;
         let program = tape.compile()?;
-        Ok(Self { program, options, x, packed, own, negatives, loss: objective.loss, embedding: features.embedding })
+        let (uploads, loss, embedding) = (gpu.uploads(), objective.loss, features.embedding);
+        Ok(Self { program, options, x, packed, uploads, own, negatives, loss, embedding })
     }
 
     /// Write a batch of images that are ready for the network, `[b, 3, side, side]`, and their rows in the bank.
@@ -104,13 +131,27 @@ impl TrainingStep {
         self.write_own(own)
     }
 
-    /// Write a batch of packed images; the rows in the bank are the images' numbers in the data set.
+    /// Write a batch of packed images, or where they are among those that are on the device; the rows in the bank are the
+    /// images' numbers in the data set.
     ///
     /// # Errors
-    /// [`Error::Value`] where the step takes floats; [`Error::Shape`] for more pixels than there is room for.
+    /// [`Error::Value`] where the step takes floats, or has its pixels and the batch has some too; [`Error::Shape`] for more
+    /// pixels than there is room for.
     pub fn write_batch(&mut self, batch: &Batch) -> Result<()> {
-        let (pixels, table) = self.packed.ok_or_else(|| Error::value("step", "images", "floats", "packed pixels"))?;
-        self.program.write_u32(pixels, &batch.pixels)?;
+        let packed = self.packed.ok_or_else(|| Error::value("step", "images", "floats", "packed pixels"))?;
+        let Packed { pixels, table, resident } = packed;
+        if resident {
+            if !batch.pixels.is_empty() {
+                return Err(Error::value("step", "batch", "places of pixels that are on the device", "pixels"));
+            }
+        } else {
+            let room = self.program.range(pixels)?;
+            if batch.pixels.len() > pixels.words() {
+                let expected = format!("at most {} words", pixels.words());
+                return Err(Error::shape("step", "pixels", expected, batch.pixels.len()));
+            }
+            self.uploads.write(&room.buffer, room.offset, &batch.pixels)?;
+        }
         self.program.write_u32(table, batch.table.as_flattened())?;
         let own: Vec<u32> = batch.table.iter().map(|row| row[3]).collect();
         self.write_own(&own)

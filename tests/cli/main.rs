@@ -6,6 +6,7 @@
 mod bad_data;
 mod bad_run;
 mod bench;
+mod feed;
 mod first_use;
 mod output;
 #[cfg(unix)]

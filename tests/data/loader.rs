@@ -135,6 +135,79 @@ fn no_more_than_the_bound_is_fetched_ahead() {
     settled(16);
 }
 
+/// Says that its images are huge.
+struct Huge(Memory, AtomicUsize);
+
+impl Dataset for Huge {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn name(&self, i: usize) -> &str {
+        self.0.name(i)
+    }
+    fn label(&self, i: usize) -> Option<u32> {
+        self.0.label(i)
+    }
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+    fn image(&self, i: usize) -> Result<Image> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.image(i)
+    }
+    fn bytes(&self, _: usize) -> Option<u64> {
+        Some(100 << 20)
+    }
+}
+
+#[test]
+fn no_more_bytes_than_the_bound_are_fetched_ahead() {
+    // Batches of 400 MiB: two are within a GiB, though eight threads would fetch nine; and one of 2 GiB comes alone.
+    for (batch, ahead) in [(4, 8), (20, 20)] {
+        let set = Arc::new(Huge(memory(400), AtomicUsize::new(0)));
+        let sampler = Sampler::new(400, batch, 1).unwrap();
+        let mut loader = Loader::new(set.clone(), sampler, 0..10, 8).unwrap();
+        for taken in 0..3 {
+            let start = Instant::now();
+            while set.1.load(Ordering::Relaxed) < ahead + taken * batch && start.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(30));
+            assert_eq!(set.1.load(Ordering::Relaxed), ahead + taken * batch);
+            loader.next().unwrap().unwrap();
+        }
+        assert_eq!(loader.count(), 7);
+    }
+}
+
+#[test]
+fn listed_images_come_in_their_order_and_the_last_batch_may_be_smaller() {
+    let indices: Vec<u32> = (0..11).rev().chain([3, 3]).collect();
+    for threads in [1, 3] {
+        let loader = Loader::listed(Arc::new(memory(11)), indices.clone(), 5, threads).unwrap();
+        let found: Vec<Batch> = loader.map(Result::unwrap).collect();
+        assert_eq!(found.iter().map(Batch::len).collect::<Vec<_>>(), [5, 5, 3]);
+        for (step, (batch, indices)) in found.iter().zip(indices.chunks(5)).enumerate() {
+            assert_eq!(*batch, Batch { step: step as u64, ..Batch::gather(&memory(11), indices).unwrap() });
+        }
+    }
+    assert_eq!(Loader::listed(Arc::new(memory(3)), Vec::new(), 5, 2).unwrap().count(), 0);
+    assert!(Loader::listed(Arc::new(memory(3)), vec![0], 0, 2).is_err());
+}
+
+#[test]
+fn waiting_ends_after_the_time_that_it_is_given() {
+    let set = odd(8, |_| {
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(())
+    });
+    let mut loader = Loader::new(set, sampler(8), 0..1, 1).unwrap();
+    assert!(!loader.wait(Duration::from_millis(20)));
+    assert!(loader.wait(Duration::from_secs(10)) && loader.waited() >= Duration::from_millis(150));
+    loader.next().unwrap().unwrap();
+    assert!(loader.wait(Duration::ZERO) && loader.next().is_none());
+}
+
 #[test]
 fn dropping_stops_the_threads_in_the_middle_of_a_batch() {
     let read = Arc::new(AtomicUsize::new(0));

@@ -8,6 +8,8 @@ mod cifar;
 mod files;
 #[cfg(feature = "images")]
 mod folder;
+#[cfg(feature = "images")]
+mod known;
 mod labels;
 mod loader;
 #[cfg(feature = "images")]

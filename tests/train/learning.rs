@@ -22,7 +22,7 @@ fn a_short_run_lowers_the_loss_and_raises_instance_recall() {
         let mut run = Run::new(&gpu, config.clone(), set.clone(), None).unwrap();
         let recall = |run: &Run| {
             let bank = Matrix::new(config.net.dim, run.store().read_state(npid::BANK).unwrap()).unwrap();
-            let own = embed(&gpu, run.net(), run.store(), config.augmentation, &*set, 8, Layer::Embedding).unwrap();
+            let own = embed(&gpu, run.net(), run.store(), config.augmentation, &set, 8, Layer::Embedding).unwrap();
             let found = neighbours(&gpu, &bank, &own, 1).unwrap();
             found.iter().enumerate().filter(|(i, best)| best[0].row == *i as u32).count() as f64 / N as f64
         };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod bits;
+mod feed;
 mod kernels;
 mod labels;
 mod learning;
@@ -12,6 +13,8 @@ mod names;
 mod not_finite;
 mod pace;
 mod resume;
+#[cfg(feature = "images")]
+mod scans;
 mod small;
 mod start;
 mod steady;

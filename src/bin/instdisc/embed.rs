@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let split = if args.test { Split::Test } else { Split::Train };
     let side = Config::decode_side(trained.config.augmentation.side);
     let dataset = show::images(&args.data, None, split, &args.images, None, side)?;
-    let rows = embed(&gpu, &trained.net, &trained.store, trained.config.augmentation, &*dataset, args.batch, args.layer.layer())?;
+    let rows = embed(&gpu, &trained.net, &trained.store, trained.config.augmentation, &dataset, args.batch, args.layer.layer())?;
     let rows = rows.normalised();
     let names: String = (0..dataset.len()).flat_map(|i| [dataset.name(i), "\n"]).collect();
     let list = args.out.with_extension("txt");

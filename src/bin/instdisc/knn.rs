@@ -7,6 +7,7 @@ use instdisc::eval::{accuracy, neighbours};
 use instdisc::train::{Config, embed, features};
 use instdisc::{Error, Result};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Judge features by weighted nearest neighbours
 #[derive(clap::Args)]
@@ -68,11 +69,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             return Err(Error::data(path, reason));
         }
     }
-    let vectors = |set: &dyn Dataset| -> Result<_> {
+    let vectors = |set: &Arc<dyn Dataset>| -> Result<_> {
         let settings = trained.config.augmentation;
         Ok(embed(&gpu, &trained.net, &trained.store, settings, set, args.batch, args.layer.layer())?.normalised())
     };
-    let found = neighbours(&gpu, &vectors(&*bank)?, &vectors(&*queries)?, args.k)?;
+    let found = neighbours(&gpu, &vectors(&bank)?, &vectors(&queries)?, args.k)?;
     // A class is the same where its name is: the two folders may number them differently.
     let known: Vec<_> = queries.classes().iter().map(|name| bank.classes().iter().position(|n| n == name)).collect();
     let class = |i: usize| queries.label(i).map(|c| known.get(c as usize).copied().flatten().map_or(u32::MAX, |c| c as u32));

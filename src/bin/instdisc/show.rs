@@ -1,8 +1,10 @@
 //! What several commands share: opening adapter and images, and saying what was found.
 
 use instdisc::Result;
-use instdisc::data::{Dataset, Limits, Opened, Options, Report, Split, open};
+use instdisc::data::{Dataset, Limits, Opened, Options, Report, Split};
 use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::train::Scans;
+use instdisc::train::tune::cache_folder;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +26,9 @@ pub(crate) struct DataArgs {
     /// The most pixels an image may have on a side [default: 8192]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) max_pixels: Option<u32>,
+    /// Threads that decode images [default: one a core]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) threads: usize,
 }
 
 /// As [`open_images`], and say on standard error what was left out.
@@ -62,9 +67,12 @@ pub(crate) fn open_images(
         skip_broken: args.skip_broken,
         labels: labels.map(Path::to_owned),
         limits,
+        threads: args.threads,
         ..Options::default()
     };
-    open(path, &options)
+    let (opened, word) = Scans::new(cache_folder()).open(path, &options)?;
+    word.iter().for_each(|word| eprintln!("note: {word}"));
+    Ok(opened)
 }
 
 /// So many of something, in words: `1 epoch`, `2 epochs`, `3 classes`.
@@ -79,7 +87,8 @@ pub(crate) fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, one: &str
 
 fn report(path: &Path, report: &Report, classes: usize) {
     let labels = if classes == 0 { "no labels".to_owned() } else { count(classes, "class") };
-    eprintln!("{}: {}, {labels}", path.display(), count(report.images, "image"));
+    let known = if report.known == 0 { String::new() } else { format!("; {} known from an earlier opening", report.known) };
+    eprintln!("{}: {}, {labels}{known}", path.display(), count(report.images, "image"));
     if !report.not_images.is_empty() {
         eprintln!("  {} passed over: no image", count(report.not_images.len(), "file"));
     }

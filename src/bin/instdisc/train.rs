@@ -10,7 +10,7 @@ use instdisc::nn::Stem;
 use instdisc::npid::{Loss, ZRule};
 use instdisc::optim::Schedule;
 use instdisc::train::tune::{problems_of, scores};
-use instdisc::train::{Choices, Config, Event, Outcome, Preset, Run, RunOptions};
+use instdisc::train::{Choices, Config, Event, Feed, Outcome, Preset, Run, RunOptions, Source};
 use instdisc::{Error, Result};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -106,6 +106,9 @@ pub(crate) struct Args {
     /// Judge features by kNN after every so many epochs; 0 for never
     #[arg(long, value_name = "EPOCHS", default_value_t = 1)]
     eval_every: usize,
+    /// Where images are meanwhile: resident, on the device, or streamed, decoded ahead; the results are the same
+    #[arg(long, value_enum, default_value = "auto")]
+    feed: FeedArg,
     /// Part of the adapter's name, or its number in `instdisc adapters` [default: the best]
     #[arg(long)]
     adapter: Option<String>,
@@ -130,6 +133,14 @@ enum StemArg {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum FeedArg {
+    /// resident if they are small enough
+    Auto,
+    Resident,
+    Streamed,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum ZArg {
     First,
     Ema,
@@ -148,6 +159,15 @@ enum PresetArg {
 }
 
 impl Args {
+    fn source(&self, dataset: Arc<dyn Dataset>) -> Source {
+        let feed = match self.feed {
+            FeedArg::Auto => Feed::Auto,
+            FeedArg::Resident => Feed::Resident,
+            FeedArg::Streamed => Feed::Streamed,
+        };
+        Source { dataset, feed }
+    }
+
     fn choices(&self) -> Choices {
         Choices {
             arch: self.arch.clone(),
@@ -198,7 +218,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let test = if args.eval_every > 0 { test_images(args, side)? } else { None };
     print(&config);
     notes.iter().for_each(|note| eprintln!("note: {note}"));
-    let mut run = begin(args, &gpu, config, dataset)?;
+    let mut run = begin(args, &gpu, config, args.source(dataset))?;
+    eprintln!("images: {}", run.feed());
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
     // A second Ctrl-C ends at once: the checkpoint on disk is whole in any case.
@@ -209,7 +230,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("\nstopping after this step; Ctrl-C again to end at once");
     });
     handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
-    let options = RunOptions { test, eval_every: args.eval_every, stop_after: args.stop_after, stop, ..RunOptions::default() };
+    let (eval_every, stop_after, threads) = (args.eval_every, args.stop_after, args.images.threads);
+    let options = RunOptions { test, eval_every, stop_after, threads, stop, ..RunOptions::default() };
     let mut progress = Progress::new(run.config(), args);
     let mut first = true;
     let outcome = run.train(&options, &mut |event| {
@@ -231,26 +253,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn begin(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Run> {
+fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> {
     let gpu = &args.kernels.allow(gpu);
     if args.resume {
         if args.kernels.given() {
             eprintln!("note: --tune and --winograd are for new runs; this one goes on by the kernels it began with");
         }
-        return resume(args, gpu, config, dataset);
+        return resume(args, gpu, config, source);
     }
-    let Some(effort) = args.kernels.effort() else { return Run::new(gpu, config, dataset, Some(&args.out)) };
+    let Some(effort) = args.kernels.effort() else { return Run::new(gpu, config, source, Some(&args.out)) };
     let mut cache = kernels::cache(gpu);
     let judged = scores(gpu, &config);
-    Run::new_by(&kernels::known(gpu, &cache), config, dataset, Some(&args.out), |used| {
+    Run::new_by(&kernels::known(gpu, &cache), config, source, Some(&args.out), |used| {
         let mut problems = problems_of(used)?;
         problems.push(judged);
         kernels::choose(gpu, effort, &problems, &mut cache).map(Some)
     })
 }
 
-fn resume(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) -> Result<Run> {
-    let (run, note) = Run::resume(gpu, config, dataset, &args.out)?;
+fn resume(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> {
+    let (run, note) = Run::resume(gpu, config, source, &args.out)?;
     eprintln!("going on from step {}", run.progress().step);
     note.iter().for_each(|note| eprintln!("note: {note}"));
     Ok(run)

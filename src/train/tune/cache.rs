@@ -6,6 +6,7 @@ use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::ops::Problem;
+use crate::train::cached;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -73,14 +74,9 @@ impl Cache {
     pub fn open(folder: &Path, gpu: &Gpu) -> (Self, Option<String>) {
         let place = Place::of(gpu);
         let path = folder.join(place.file());
-        let (entries, word) = match std::fs::read(&path) {
-            Ok(text) => {
-                let (entries, ignored) = read(&text, &place);
-                (entries, (ignored != Ignored::default()).then(|| format!("{}: {ignored}", path.display())))
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (BTreeMap::new(), None),
-            Err(e) => (BTreeMap::new(), Some(format!("{} is ignored: {e}", path.display()))),
-        };
+        let (text, word) = cached::read(&path);
+        let (entries, ignored) = read(&text.unwrap_or_default(), &place);
+        let word = word.or_else(|| (ignored != Ignored::default()).then(|| format!("{}: {ignored}", path.display())));
         (Self { path: Some(path), place, entries }, word)
     }
 
@@ -129,10 +125,7 @@ impl Cache {
     /// [`Error::Io`].
     pub fn save(&mut self) -> Result<()> {
         let Some(path) = self.path.clone() else { return Ok(()) };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| Error::io("making the folder", folder, e))?;
-            checkpoint::clean(folder)?;
-        }
+        cached::prepare(&path)?;
         let written = match std::fs::read(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("reading", path, error)),
             written => written.unwrap_or_default(),

@@ -24,7 +24,6 @@
 mod cache;
 mod candidate;
 mod contest;
-mod folder;
 mod line;
 mod numbers;
 mod problems;
@@ -33,9 +32,9 @@ mod report;
 mod trial;
 mod tuner;
 
+pub use super::cached::cache_folder;
 pub use cache::{Cache, Ignored};
 pub use candidate::Candidate;
-pub use folder::cache_folder;
 pub use problems::{problems, problems_of, scores};
 pub use report::{Basis, Found, LeftOut, Report};
 pub use tuner::{Effort, Tuner};

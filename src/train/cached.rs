@@ -1,12 +1,33 @@
-//! Where programs keep what they can find out again. All that this crate knows of operating systems' folders.
+//! Files of what programs can find out again, and where they are kept. All that this crate knows of operating systems' folders.
 
+use crate::checkpoint;
+use crate::error::{Error, Result};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The folder for caches: `$INSTDISC_CACHE`; else `instdisc` in `$XDG_CACHE_HOME`, in `~/Library/Caches` on macOS, in
 /// `%LOCALAPPDATA%` on Windows, or in `~/.cache`. `None` where the environment names none of them.
 pub fn cache_folder() -> Option<PathBuf> {
     choose(std::env::consts::OS, |name| std::env::var_os(name).filter(|value| !value.is_empty()))
+}
+
+/// The contents of a cache file, if it is there, and a word on why it is not read, if it is there all the same.
+pub(super) fn read(path: &Path) -> (Option<Vec<u8>>, Option<String>) {
+    match std::fs::read(path) {
+        Ok(bytes) => (Some(bytes), None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, None),
+        Err(error) => (None, Some(format!("{} is ignored: {error}", path.display()))),
+    }
+}
+
+/// Make the folder of a cache file ready to be written to, and remove what killed writers left in it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn prepare(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("making the folder", folder, e))?;
+    checkpoint::clean(folder).map(drop)
 }
 
 fn choose(system: &str, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
