@@ -55,7 +55,7 @@ pub fn embed(
     layer: Layer,
 ) -> Result<Matrix> {
     let indices: Vec<u32> = (0..dataset.len() as u32).collect();
-    embed_some(gpu, net, store, Augmentation { plain: true, ..augmentation }, dataset, &indices, batch, layer)
+    embed_some(gpu, net, store, Augmentation { plain: true, ..augmentation }, dataset, &indices, batch, layer, 0)
 }
 
 /// As [`embed`], for the images with these indices.
@@ -69,11 +69,12 @@ pub(super) fn embed_some(
     indices: &[u32],
     batch: usize,
     layer: Layer,
+    threads: usize,
 ) -> Result<Matrix> {
     let batch = batch.max(1);
     let mut embedder: Option<Embedder> = None;
     let mut all = Matrix::default();
-    for images in Loader::listed(dataset.clone(), indices.to_vec(), batch, 0)? {
+    for images in Loader::listed(dataset.clone(), indices.to_vec(), batch, threads)? {
         let images = images?;
         let room = images.pixels.len();
         let ready = match embedder.take().filter(|e| e.words() >= room) {

@@ -28,17 +28,19 @@ pub struct Source {
     pub dataset: Arc<dyn Dataset>,
     /// Where they are.
     pub feed: Feed,
+    /// Threads that decode those that are to stay on the device, at the start; 0 for one a core.
+    pub threads: usize,
 }
 
 impl From<Arc<dyn Dataset>> for Source {
     fn from(dataset: Arc<dyn Dataset>) -> Self {
-        Self { dataset, feed: Feed::Auto }
+        Self { dataset, feed: Feed::Auto, threads: 0 }
     }
 }
 
 impl<D: Dataset + 'static> From<Arc<D>> for Source {
     fn from(dataset: Arc<D>) -> Self {
-        Self { dataset, feed: Feed::Auto }
+        Self { dataset, feed: Feed::Auto, threads: 0 }
     }
 }
 
@@ -69,7 +71,7 @@ impl Supply {
         let words = words(&*source.dataset);
         if source.feed == Feed::Resident {
             let words = words.map_or_else(|| measured_words(&*source.dataset), Ok)?;
-            return Self::packed(gpu, &source.dataset, words);
+            return Self::packed(gpu, source, words);
         }
         let Some(words) = words else { return Ok(Self::streamed("their sizes are not known before they are decoded")) };
         let allowed = allowed(gpu);
@@ -80,7 +82,7 @@ impl Supply {
                 size(allowed / 4)
             )));
         }
-        match Self::packed(gpu, &source.dataset, words) {
+        match Self::packed(gpu, source, words) {
             Err(Error::OutOfMemory { .. }) => Ok(Self::streamed(&format!("the device has no memory for {}", size(words)))),
             supply => supply,
         }
@@ -90,15 +92,16 @@ impl Supply {
         Self { resident: None, why: format!("streamed by decoding threads: {why}") }
     }
 
-    fn packed(gpu: &Gpu, dataset: &Arc<dyn Dataset>, words: u64) -> Result<Self> {
+    fn packed(gpu: &Gpu, source: &Source, words: u64) -> Result<Self> {
         /// Images at once on their way to the device.
         const TOGETHER: usize = 64;
+        let Source { dataset, threads, .. } = source;
         let n = dataset.len();
         let mut uploads = gpu.uploads();
         let words = usize::try_from(words).unwrap_or(usize::MAX / 4);
         let pixels = Bound { buffer: gpu.buffer("images", words)?, offset: 0, words };
         let (mut table, mut at) = (Vec::with_capacity(n), 0);
-        for batch in Loader::listed(dataset.clone(), (0..n as u32).collect(), TOGETHER, 0)? {
+        for batch in Loader::listed(dataset.clone(), (0..n as u32).collect(), TOGETHER, *threads)? {
             let batch = batch?;
             if at + batch.pixels.len() > words {
                 let name = dataset.name(batch.table.first().map_or(0, |row| row[3] as usize));

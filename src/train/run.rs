@@ -32,7 +32,7 @@ pub struct RunOptions {
     pub eval_every: usize,
     /// Stop after this epoch of the schedule.
     pub stop_after: Option<usize>,
-    /// Threads that decode images, where they are streamed; 0 for one a core.
+    /// Threads that decode images that are streamed or judged; 0 for one a core.
     pub threads: usize,
     /// Steps between lines of the log.
     pub log_every: u64,
@@ -481,7 +481,17 @@ impl Run {
         let chosen: Vec<u32> = (0..count).map(|i| (i * judged.len() / count) as u32).collect();
         let plain = Augmentation { plain: true, ..self.config.augmentation };
         let vectors = |set: &Arc<dyn Dataset>, indices: &[u32]| {
-            embed_some(&self.gpu, &self.net, &self.store, plain, set, indices, self.config.batch, Layer::Embedding)
+            embed_some(
+                &self.gpu,
+                &self.net,
+                &self.store,
+                plain,
+                set,
+                indices,
+                self.config.batch,
+                Layer::Embedding,
+                options.threads,
+            )
         };
         let everything: Vec<u32> = (0..train.len() as u32).collect();
         let clean = vectors(train, &everything)?;

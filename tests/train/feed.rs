@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 /// Pictures of four sizes, so that offsets and sizes matter.
 fn mixed(n: usize) -> Arc<dyn Dataset> {
     let sizes = [9, 16, 17, 31];
-    Arc::new(Memory::new((0..n).map(|i| images(n, sizes[i % 4]).swap_remove(i)).collect()).unwrap())
+    let all = sizes.map(|side| images(n, side));
+    Arc::new(Memory::new((0..n).map(|i| all[i % 4][i].clone()).collect()).unwrap())
 }
 
 fn source(dataset: &Arc<dyn Dataset>, feed: Feed) -> Source {
-    Source { dataset: dataset.clone(), feed }
+    Source { dataset: dataset.clone(), feed, threads: 2 }
 }
 
 fn trained(gpu: &Gpu, config: &Config, source: Source, says: &str, options: &RunOptions) -> Trail {
@@ -51,6 +52,15 @@ fn resident_and_streamed_images_train_the_same_bits() {
         }
     }
     println!("scorecard feed: {compared} runs of 20 steps, resident, chosen, and streamed by 1 and 3 threads: equal bits");
+}
+
+#[test]
+fn every_image_of_a_set_that_is_sent_in_parts_is_where_its_row_says() {
+    let gpu = device();
+    // More than two of the parts in which images go to the device.
+    let (set, config) = (mixed(150), config(150, LOSSES[1].1, 1));
+    let streamed = trained(&gpu, &config, source(&set, Feed::Streamed), "streamed", &options());
+    assert!(trained(&gpu, &config, source(&set, Feed::Resident), "stay on the device", &options()) == streamed);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) struct DataArgs {
     /// The most pixels an image may have on a side [default: 8192]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) max_pixels: Option<u32>,
-    /// Threads that decode images [default: one a core]
+    /// Threads that decode images when a folder is opened, and during training [default: one a core]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) threads: usize,
 }

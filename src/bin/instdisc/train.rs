@@ -165,7 +165,7 @@ impl Args {
             FeedArg::Resident => Feed::Resident,
             FeedArg::Streamed => Feed::Streamed,
         };
-        Source { dataset, feed }
+        Source { dataset, feed, threads: self.images.threads }
     }
 
     fn choices(&self) -> Choices {
