@@ -88,6 +88,7 @@ fn try_run(gpu: &Gpu, seed: u64) -> instdisc::Result<Run> {
         method: Method { loss: Loss::Softmax, ..Method::default() },
         augmentation: Augmentation::paper(16),
         batch: 4,
+        accumulate: 1,
         epochs: 3,
         lr: 0.03,
         schedule: Schedule::Step,
