@@ -84,8 +84,11 @@ impl Watch {
             let begin = Instant::now();
             self.gpu.submit("step", commands)?;
             self.host("submit", begin);
+            let (begin, submitted) = (Instant::now(), self.now());
             let read = self.gpu.read(&buffer, 0, 4 * (end - rest.start))?;
-            self.stamped.push((rest.start..end, read, self.now()));
+            // Some drivers do not take the copy before what is under way is done.
+            self.host("read", begin);
+            self.stamped.push((rest.start..end, read, submitted));
             rest.start = end;
         }
         Ok(())

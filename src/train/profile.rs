@@ -56,6 +56,8 @@ pub struct Profile {
     pub steps: usize,
     /// Milliseconds of wall time of a step that is not profiled, with others under way; `None` where none was timed.
     pub step_ms: Option<f64>,
+    /// Milliseconds of wall time of a profiled step, the median: waiting for images and for the device included.
+    pub profiled_ms: f64,
     /// Milliseconds a step in which at least one dispatch ran, the median over the steps.
     pub kernels_ms: f64,
     /// What of `step_ms` no dispatch ran. Below zero where timing costs more than what it leaves out.
@@ -89,7 +91,9 @@ pub(super) struct Spans {
 pub(super) struct Recorder {
     /// For each step the end of its spans on the device.
     ends: Vec<usize>,
-    host: Vec<Span<&'static str>>,
+    /// And the seconds that it took, waiting for it included.
+    seconds: Vec<f64>,
+    since: Instant,
 }
 
 impl Recorder {
@@ -99,7 +103,7 @@ impl Recorder {
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub(super) fn new(program: &mut Program) -> Result<Self> {
         program.watch()?;
-        Ok(Self { ends: Vec::new(), host: Vec::new() })
+        Ok(Self { ends: Vec::new(), seconds: Vec::new(), since: Instant::now() })
     }
 
     /// Something that the host did since `begin`, and is done with.
@@ -117,6 +121,7 @@ impl Recorder {
         if let Some(watch) = program.watched() {
             watch.settle()?;
             self.ends.push(watch.device.len());
+            self.seconds.push(std::mem::replace(&mut self.since, Instant::now()).elapsed().as_secs_f64());
         }
         Ok(())
     }
@@ -130,9 +135,8 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
-    pub(super) fn finish(mut self, gpu: &Gpu, program: &mut Program, seconds: Option<f64>) -> Result<Profile> {
+    pub(super) fn finish(self, gpu: &Gpu, program: &mut Program, seconds: Option<f64>) -> Result<Profile> {
         let Some(watch) = program.unwatch() else { return Err(crate::Error::value("profile", "program", "watched", "not")) };
-        self.host.extend(watch.host);
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let steps: Vec<&[Span<usize>]> =
             starts.zip(&self.ends).filter_map(|(start, end)| watch.device.get(start..*end)).collect();
@@ -162,6 +166,7 @@ impl Recorder {
             clock: if watch.clock == Clock::Device { "device" } else { "host" },
             steps: steps.len(),
             step_ms,
+            profiled_ms: 1e3 * median(self.seconds),
             kernels_ms,
             outside_ms: step_ms.map(|ms| ms - kernels_ms),
             peak_gflops: peak.map(|p| p.flops / 1e9),
@@ -170,7 +175,7 @@ impl Recorder {
             dispatches_apart: count(true),
             kernels: by_kernel(&rows, peak),
             rows: rows.into_iter().map(|(row, _)| row).collect(),
-            spans: Spans { host: self.host, device },
+            spans: Spans { host: watch.host, device },
         })
     }
 }
@@ -296,8 +301,8 @@ impl Profile {
             let share = 100.0 * outside / step;
             let _ = writeln!(
                 text,
-                "a step that is not profiled takes {step:.3} ms of wall time: kernels {:.3} ms, outside of kernels {outside:.3} ms ({share:.1} %)",
-                self.kernels_ms
+                "a step that is not profiled takes {step:.3} ms of wall time: kernels {:.3} ms, outside of kernels {outside:.3} ms ({share:.1} %); a profiled one takes {:.3} ms",
+                self.kernels_ms, self.profiled_ms
             );
         }
         if let (Some(flops), Some(bytes)) = (self.peak_gflops, self.peak_gbps) {
