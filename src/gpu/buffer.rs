@@ -65,7 +65,7 @@ impl Gpu {
             return Err(Error::Limit { what: format!("`{label}` (bytes)"), asked: bytes, allowed, advice });
         }
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage: USAGE, mapped_at_creation: false };
-        let buffer = self.allocate(label, bytes, || self.inner.device.create_buffer(&descriptor))?;
+        let buffer = self.granted(label, bytes, || self.inner.device.create_buffer(&descriptor))?;
         let memory = self.inner.memory.clone();
         let held = memory.held.fetch_add(bytes, Ordering::SeqCst) + bytes;
         memory.peak.fetch_max(held, Ordering::SeqCst);
@@ -115,7 +115,7 @@ impl Gpu {
         let device = &self.inner.device;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some("read"), size: bytes, usage, mapped_at_creation: false };
-        let (staging, commands) = self.allocate("read", bytes, || {
+        let (staging, commands) = self.granted("read", bytes, || {
             let staging = device.create_buffer(&descriptor);
             let mut encoder = device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(buffer.wgpu(), offset as u64 * 4, &staging, 0, bytes);

@@ -50,8 +50,8 @@ impl Gpu {
         }
     }
 
-    /// Make something of `bytes` bytes by `call`.
-    pub(super) fn allocate<T>(&self, label: &str, bytes: u64, call: impl FnOnce() -> T) -> Result<T> {
+    /// Make something of `bytes` bytes by `call`, unless so many may not be held.
+    pub(super) fn granted<T>(&self, label: &str, bytes: u64, call: impl FnOnce() -> T) -> Result<T> {
         let memory = &self.inner.memory;
         let number = memory.allocations.fetch_add(1, Ordering::SeqCst);
         let [start, end] = [0, 1].map(|i| memory.refused[i].load(Ordering::SeqCst));

@@ -88,7 +88,7 @@ impl Gpu {
     pub(super) fn stamp_each(&self, dispatches: &Dispatches, range: Range<usize>) -> Result<(wgpu::CommandBuffer, Buffer)> {
         let count = 2 * range.len() as u32;
         let size = 8 * u64::from(count);
-        let (commands, buffer) = self.allocate("timestamps", size, || {
+        let (commands, buffer) = self.granted("timestamps", size, || {
             let device = self.device();
             let kind = wgpu::QueryType::Timestamp;
             let stamps = device.create_query_set(&wgpu::QuerySetDescriptor { label: Some("timestamps"), ty: kind, count });

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Folder of images, or of CIFAR binary files
     data: PathBuf,
     /// Folder of the run: config.json, kernels.json, metrics.jsonl, last.safetensors
-    #[arg(long, value_name = "RUN", required_unless_present = "dry_run", default_value_if("dry_run", "true", "."))]
+    #[arg(long, value_name = "RUN", required = false, required_unless_present = "dry_run", default_value_if("dry_run", "true", "."))]
     out: PathBuf,
     /// Labelled images to judge features with [default: some of DATA against the others; for CIFAR its test part]
     #[arg(long, value_name = "DATA")]
