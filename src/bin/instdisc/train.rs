@@ -28,7 +28,13 @@ pub(crate) struct Args {
     /// Folder of images, or of CIFAR binary files
     data: PathBuf,
     /// Folder of the run: config.json, kernels.json, metrics.jsonl, last.safetensors
-    #[arg(long, value_name = "RUN", required = false, required_unless_present = "dry_run", default_value_if("dry_run", "true", "."))]
+    #[arg(
+        long,
+        value_name = "RUN",
+        required = false,
+        required_unless_present = "dry_run",
+        default_value_if("dry_run", "true", ".")
+    )]
     out: PathBuf,
     /// Labelled images to judge features with [default: some of DATA against the others; for CIFAR its test part]
     #[arg(long, value_name = "DATA")]
@@ -274,7 +280,8 @@ fn dry_run(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) ->
     let options = RunOptions { eval_every: 0, stop: stop.clone(), ..RunOptions::default() };
     let mut ends = Vec::new();
     run.train(&options, &mut |event| {
-        if matches!(event, Event::Step { .. }) {
+        // Steps that end after the stop were submitted before it: their ends lie closer together than those of a run.
+        if matches!(event, Event::Step { .. }) && ends.len() <= TIMED {
             ends.push(Instant::now());
             stop.store(ends.len() > TIMED, Ordering::SeqCst);
         }
