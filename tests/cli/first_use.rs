@@ -112,7 +112,7 @@ fn a_dry_run_says_memory_and_time_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 1, "something was written");
     let (out, parts) = (place.arg("run"), ["--accumulate", "3", "--epochs", "1"]);
     let said = done(&[&["train", &data, "--out", &out][..], &small[..6], &parts].concat());
-    assert!(said.err.contains("batch 4 x 3 parts, 1 epochs of 3 steps"), "{}", said.err);
+    assert!(said.err.contains("batch 4 x 3 parts, 1 epoch of 3 steps"), "{}", said.err);
     println!("scorecard cli dry run: memory by kind and the time of step, epoch and run; nothing written");
 }
 

@@ -294,9 +294,12 @@ fn dry_run(args: &Args, gpu: &Gpu, config: Config, dataset: Arc<dyn Dataset>) ->
     let each = last.duration_since(*first).as_secs_f64() / timed as f64;
     let (epoch, all) = (each * steps as f64, each * (steps * epochs) as f64);
     eprintln!(
-        "time, by {timed} timed steps: {each:.3} s a step, {} an epoch of {steps} steps, {} for {epochs} epochs; without judging the features",
+        "time, by {}: {each:.3} s a step, {} an epoch of {}, {} for {}; without judging the features",
+        count(timed, "timed step"),
         duration(epoch),
-        duration(all)
+        count(steps, "step"),
+        duration(all),
+        count(epochs, "epoch")
     );
     Ok(())
 }
