@@ -52,6 +52,17 @@ pub enum Error {
         /// Bytes that this `Gpu` held at that moment.
         held: u64,
     },
+    /// A training step needs more device memory than there is: found before it is allocated, or when the device refused.
+    Memory {
+        /// Bytes that the run needs for its state and a step.
+        needed: u64,
+        /// Bytes that there are; where the device refused, those that it gave before.
+        available: u64,
+        /// Images a step, or a part of one.
+        batch: usize,
+        /// The most images that fit, or about so; `None` where not even one does.
+        fits: Option<usize>,
+    },
     /// No adapter can run compute shaders, or none has the name asked for.
     NoAdapter {
         /// What was looked for and what was found.
@@ -147,6 +158,14 @@ impl std::fmt::Display for Error {
                 f,
                 "the device has no memory for {asked} bytes more ({held} are held); try a smaller batch, width or image size"
             ),
+            Self::Memory { needed, available, batch, fits } => {
+                let [needed, available] = [needed, available].map(|n| bytes(*n));
+                write!(f, "a batch of {batch} would need {needed} of device memory, and there are {available}; ")?;
+                match fits {
+                    Some(fits) => write!(f, "try --batch {fits} (with --accumulate a step takes several of them)"),
+                    None => write!(f, "not even one image fits: try a smaller --size, --width or --dim, or fewer images"),
+                }
+            }
             Self::NoAdapter { reason } => write!(
                 f,
                 "no usable graphics adapter: {reason}; install a Vulkan driver (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers` brings a software one) or name another with --adapter"
@@ -171,6 +190,19 @@ impl std::fmt::Display for Error {
             Self::Checkpoint { path, offset, reason } => write!(f, "checkpoint {} (byte {offset}): {reason}", path.display()),
             Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
         }
+    }
+}
+
+/// A number of bytes for people.
+///
+/// ```
+/// assert_eq!([900, 1 << 20, 3 << 29].map(instdisc::error::bytes), ["900 bytes", "1.0 MiB", "1.5 GiB"]);
+/// ```
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..=9_999 => format!("{count} bytes"),
+        10_000..1_073_741_824 => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
     }
 }
 

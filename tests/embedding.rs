@@ -88,6 +88,7 @@ fn try_run(gpu: &Gpu, seed: u64) -> instdisc::Result<Run> {
         method: Method { loss: Loss::Softmax, ..Method::default() },
         augmentation: Augmentation::paper(16),
         batch: 4,
+        accumulate: 1,
         epochs: 3,
         lr: 0.03,
         schedule: Schedule::Step,
@@ -103,8 +104,12 @@ fn run(gpu: &Gpu, seed: u64) -> Run {
 }
 
 fn train(gpu: &Gpu, seed: u64) -> Vec<u8> {
-    let mut run = run(gpu, seed);
-    run.train(&RunOptions { eval_every: 0, ..RunOptions::default() }, &mut |_| {}).unwrap();
+    trained(&mut run(gpu, seed), 0)
+}
+
+/// The state after training, with some of the steps profiled.
+fn trained(run: &mut Run, profile: usize) -> Vec<u8> {
+    run.train(&RunOptions { eval_every: 0, profile, ..RunOptions::default() }, &mut |_| {}).unwrap();
     let mut file = run.capture().unwrap();
     file.metadata.clear();
     file.encode().unwrap()
@@ -119,7 +124,16 @@ fn an_application_finds_its_handler_device_and_buffers_as_they_were() {
         let own = app.buffer(&contents);
         let gpu = app.gpu();
         match name {
-            "default" => assert!(train(&gpu, 1) == expected, "base limits gave other bits"),
+            "default" => {
+                assert!(train(&gpu, 1) == expected, "base limits gave other bits");
+                // Without the feature for stamps a profile goes by the host's clock, dispatch by dispatch.
+                let mut run = run(&gpu, 1);
+                let dispatches = run.dispatches();
+                assert!(trained(&mut run, 2) == expected, "profiled by the host's clock: other bits");
+                let profile = run.profile().unwrap();
+                assert_eq!((profile.clock, profile.steps, profile.rows.len()), ("host", 2, dispatches));
+                assert!(profile.rows.iter().all(|row| row.ms > 0.0) && profile.text().contains("by the host's clock"));
+            }
             // Four storage buffers a kernel are too few: an error, and nothing else.
             _ => match try_run(&gpu, 1) {
                 Err(error @ Error::Limit { .. }) => println!("scorecard embedding: downlevel limits give `{error}`"),

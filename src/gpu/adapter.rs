@@ -1,6 +1,6 @@
 //! Finding and opening an adapter.
 
-use super::Wait;
+use super::{Wait, memory, trusted};
 use crate::error::{Error, Result};
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub struct AdapterFacts {
     pub invocations: u32,
     /// Storage buffers that a kernel can bind.
     pub storage_buffers: u32,
+    /// The memory it has, in bytes, where the driver says; for a processor what the machine has left.
+    pub memory: Option<u64>,
     /// Whether kernels can be timed on the device.
     pub timestamps: bool,
     /// Whether 16-bit floats can be used in shaders.
@@ -67,6 +69,10 @@ impl AdapterFacts {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             invocations: limits.max_compute_invocations_per_workgroup,
             storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            memory: match info.device_type {
+                wgpu::DeviceType::Cpu => memory::of_machine(),
+                _ => trusted::memory(adapter),
+            },
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),

@@ -1,6 +1,6 @@
 //! Device memory: buffers that count their bytes, and reads that need not wait.
 
-use super::{Gpu, Memory, lock};
+use super::{Bound, Gpu, Memory, lock};
 use crate::error::{Error, Result};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -35,6 +35,11 @@ impl Buffer {
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
+
+    /// A number that no other buffer has while this one lives.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
+    }
 }
 
 impl Drop for Owned {
@@ -65,7 +70,7 @@ impl Gpu {
     /// A buffer that is counted, for any use.
     pub(super) fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<Buffer> {
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: mapped };
-        let buffer = self.scoped(label, bytes, || self.inner.device.create_buffer(&descriptor))?;
+        let buffer = self.granted(label, bytes, || self.inner.device.create_buffer(&descriptor))?;
         let memory = self.inner.memory.clone();
         let held = memory.held.fetch_add(bytes, Ordering::SeqCst) + bytes;
         memory.peak.fetch_max(held, Ordering::SeqCst);
@@ -115,7 +120,7 @@ impl Gpu {
         let device = &self.inner.device;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some("read"), size: bytes, usage, mapped_at_creation: false };
-        let (staging, commands) = self.scoped("read", bytes, || {
+        let (staging, commands) = self.granted("read", bytes, || {
             let staging = device.create_buffer(&descriptor);
             let mut encoder = device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(buffer.wgpu(), offset as u64 * 4, &staging, 0, bytes);
@@ -134,6 +139,40 @@ impl Gpu {
             });
         })?;
         Ok(Read { gpu: self.clone(), staging, submission, answer, words })
+    }
+
+    /// Fill ranges with zeros, after everything that was submitted earlier.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::Gpu`].
+    pub(crate) fn clear(&self, ranges: &[Bound]) -> Result<()> {
+        self.transfer("clear", |encoder| {
+            for range in ranges {
+                encoder.clear_buffer(range.buffer.wgpu(), range.offset as u64 * 4, Some(range.words as u64 * 4));
+            }
+        })
+    }
+
+    /// Copy the second range of each pair from the first, which is as long and in another buffer.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::Gpu`].
+    pub(crate) fn copy(&self, pairs: &[(Bound, Bound)]) -> Result<()> {
+        self.transfer("copy", |encoder| {
+            for (from, to) in pairs {
+                let [source, target] = [from, to].map(|range| range.offset as u64 * 4);
+                encoder.copy_buffer_to_buffer(from.buffer.wgpu(), source, to.buffer.wgpu(), target, from.words as u64 * 4);
+            }
+        })
+    }
+
+    fn transfer(&self, label: &str, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
+        let commands = self.scoped(label, 0, || {
+            let mut encoder = self.inner.device.create_command_encoder(&Default::default());
+            record(&mut encoder);
+            encoder.finish()
+        })?;
+        self.submit(label, commands).map(drop)
     }
 
     /// Read `words` words from word `offset` and wait for them.

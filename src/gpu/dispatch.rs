@@ -58,6 +58,11 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// The part of its label before the kernel, as `layer1.0.conv1`.
+    pub fn scope(&self) -> &str {
+        self.label.split(": ").next().unwrap_or_default()
+    }
+
     /// The bytes of `kernel`'s `params` block with these values.
     ///
     /// # Errors
@@ -81,6 +86,12 @@ impl Dispatch {
             return Err(fault(format!("`params` has no field {name}")));
         }
         Ok(bytes)
+    }
+
+    /// Words of the buffer that holds the parameters of `all`.
+    pub(crate) fn params_words<'a>(gpu: &Gpu, all: impl Iterator<Item = &'a Self>) -> usize {
+        let align = gpu.limits().min_storage_buffer_offset_alignment as usize / 4;
+        all.fold(0, |words: usize, dispatch| words.next_multiple_of(align) + dispatch.params.len() / 4) + 4
     }
 }
 
@@ -157,7 +168,7 @@ impl Dispatches {
             places.push(words.len());
             words.extend(dispatch.params.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
         }
-        words.resize(words.len() + 4, 0); // the smallest binding is four words
+        words.resize(Dispatch::params_words(gpu, all.iter()), 0); // four more: the smallest binding
         let params = gpu.buffer("params", words.len())?;
         gpu.write(&params, 0, &words)?;
         let mut groups = Vec::new();
@@ -246,7 +257,7 @@ impl Dispatches {
 
     /// The end of the longest run from the start of `range` that a slow GPU does in a quarter of a second: Windows
     /// resets a device after two. Software adapters have no watchdog.
-    fn under_watchdog(&self, gpu: &Gpu, range: Range<usize>) -> usize {
+    pub(super) fn under_watchdog(&self, gpu: &Gpu, range: Range<usize>) -> usize {
         if gpu.facts().software {
             return range.end;
         }

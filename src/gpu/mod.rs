@@ -9,11 +9,13 @@ mod buffer;
 mod choices;
 mod dispatch;
 mod kernel;
+mod memory;
 mod peak;
 mod shader;
 mod timing;
 mod trusted;
 mod uploads;
+mod watch;
 
 pub use adapter::{AdapterFacts, OpenOptions, adapters};
 pub use buffer::{Buffer, Read};
@@ -21,9 +23,12 @@ pub use choices::Choices;
 pub(crate) use dispatch::Dispatches;
 pub use dispatch::{Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
+use memory::Memory;
 pub use peak::{PEAK_SHADER, Peak, PeakMeter};
 pub use shader::{Binding, EntryPoint, Field, Scalar, Shader, library};
 pub use uploads::Uploads;
+pub(crate) use watch::Watch;
+pub use watch::{Clock, Span};
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -48,6 +53,7 @@ struct Inner {
     memory: Arc<Memory>,
     checked: bool,
     unique: AtomicU64,
+    submissions: AtomicU64,
 }
 
 /// What went wrong outside of any call: filled by callbacks, reported by the next call.
@@ -57,14 +63,6 @@ pub(crate) struct Faults {
     reason: Mutex<Option<String>>,
     uncaptured: Mutex<Option<String>>,
     uncaptured_count: AtomicU64,
-}
-
-/// Bytes and buffers that a [`Gpu`] holds.
-#[derive(Default)]
-pub(crate) struct Memory {
-    held: AtomicU64,
-    peak: AtomicU64,
-    buffers: AtomicU64,
 }
 
 /// A lock that a panicking thread left behind still guards plain data: go on with it.
@@ -108,7 +106,7 @@ impl Gpu {
     fn new(device: wgpu::Device, queue: wgpu::Queue, facts: AdapterFacts, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
         let checked = std::env::var_os("INSTDISC_CHECKED").is_some_and(|v| v == "1");
-        let memory = Arc::default();
+        let memory = Arc::new(Memory::new(facts.memory));
         Self {
             inner: Arc::new(Inner {
                 device,
@@ -120,6 +118,7 @@ impl Gpu {
                 memory,
                 checked,
                 unique: AtomicU64::new(0),
+                submissions: AtomicU64::new(0),
             }),
             choices: Arc::default(),
         }
@@ -180,6 +179,11 @@ impl Gpu {
         self.inner.unique.fetch_add(1, Ordering::SeqCst)
     }
 
+    /// How many command buffers have been handed to the queue.
+    pub fn submissions(&self) -> u64 {
+        self.inner.submissions.load(Ordering::SeqCst)
+    }
+
     /// How many pipelines have been made.
     pub fn pipelines(&self) -> usize {
         lock(&self.inner.kernels).len()
@@ -235,6 +239,7 @@ impl Gpu {
 
     /// Hand a recorded batch to the queue.
     pub(crate) fn submit(&self, label: &str, commands: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex> {
+        self.inner.submissions.fetch_add(1, Ordering::SeqCst);
         self.scoped(label, 0, || self.inner.queue.submit([commands]))
     }
 

@@ -16,3 +16,22 @@ impl Gpu {
         unsafe { self.device().create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 }
+
+/// The largest heap of the device's own memory, in bytes. Vulkan says it; `None` elsewhere.
+#[cfg(any(target_os = "linux", windows))]
+pub(super) fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: nothing is destroyed through the handle.
+    let adapter = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = adapter.shared_instance().raw_instance();
+    // SAFETY: the device was enumerated by this very instance, which `adapter` keeps alive.
+    let found = unsafe { instance.get_physical_device_memory_properties(adapter.raw_physical_device()) };
+    let heaps = found.memory_heaps.iter().take(found.memory_heap_count as usize);
+    heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
+}
+
+/// Not known.
+#[cfg(not(any(target_os = "linux", windows)))]
+pub(super) fn memory(_: &wgpu::Adapter) -> Option<u64> {
+    None
+}

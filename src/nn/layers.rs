@@ -115,9 +115,9 @@ impl Statistics {
     ///
     /// # Errors
     /// [`Error::Value`](crate::Error::Value) for a store without batch norms; [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn new(tape: &Tape, store: &Store) -> Result<Self> {
+    pub fn new(tape: &mut Tape, store: &Store) -> Result<Self> {
         let words = 5 * store.group(GROUPS[0])?.words;
-        Ok(Self { range: Bound { buffer: tape.gpu().buffer("statistics", words)?, offset: 0, words } })
+        Ok(Self { range: tape.room("statistics", words)? })
     }
 
     /// Those of one norm.

@@ -69,6 +69,18 @@ pub struct Objective {
     z: Tensor,
 }
 
+impl Objective {
+    /// What Z is estimated from, `[b]`; of the noise-contrastive loss only.
+    pub fn spread(&self) -> Option<Tensor> {
+        self.spread.map(|(spread, _)| spread)
+    }
+
+    /// The same with Z estimated from `spread`, of any number of samples.
+    pub fn with_spread(self, spread: Option<Tensor>) -> Self {
+        Self { spread: spread.zip(self.spread).map(|(all, (_, m))| (all, m)), ..self }
+    }
+}
+
 impl Method {
     /// Declare the bank, `n` random unit rows of `dim` numbers, and Z.
     ///

@@ -94,6 +94,12 @@ pub static OPS: &[Op] = &[
     Op { name: "softmax", shaders: &[&softmax::SHADER] },
 ];
 
+/// Whether a dispatch only prepares or ends another's work: Winograd's transforms, and the sums of partial sums.
+pub fn apart(dispatch: &crate::gpu::Dispatch) -> bool {
+    let variant = &dispatch.kernel.variant;
+    variant.file == winograd::SHADER.file || variant.entry.ends_with("_sum")
+}
+
 /// How many rounds one lane may loop in all. Mesa's llvmpipe ends every loop of an invocation after 65,535 rounds in
 /// total, without a word (measured on 22.3.6), so each op splits its loops to stay below this, and the tests go above.
 const MAX_ROUNDS: usize = 48_000;

@@ -27,7 +27,7 @@ mod program;
 mod store;
 
 pub(crate) use finite::SHADER as FINITE;
-pub use plan::Memory;
+pub use plan::{Footprint, Memory};
 pub use program::{Program, Segment, Step};
 pub use store::{Parameter, Part, State, Store, StoreBuilder};
 
@@ -226,6 +226,8 @@ pub struct Tape {
     step: Option<Tensor>,
     guard: Option<Tensor>,
     chosen: Choices,
+    sums: bool,
+    rooms: u64,
 }
 
 impl Tape {
@@ -244,6 +246,8 @@ impl Tape {
             step: None,
             guard: None,
             chosen,
+            sums: false,
+            rooms: 0,
         }
     }
 
@@ -339,6 +343,22 @@ impl Tape {
         Ok(tensor)
     }
 
+    /// Let `backward` add to what the gradients of parameters hold, for parameters named from here on: several runs then sum
+    /// theirs, until somebody clears them.
+    pub(crate) fn sum_gradients(&mut self) {
+        self.sums = true;
+    }
+
+    /// A buffer that the program keeps besides those that are planned, for tensors that stand side by side.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::OutOfMemory`].
+    pub(crate) fn room(&mut self, name: &str, words: usize) -> Result<Bound> {
+        let buffer = self.gpu.buffer(name, words)?;
+        self.rooms += 4 * buffer.words() as u64;
+        Ok(Bound { buffer, offset: 0, words })
+    }
+
     /// A parameter of `store`, with its gradient.
     ///
     /// # Errors
@@ -360,6 +380,7 @@ impl Tape {
         let (value, grad) = (value?, grad?);
         self.infos[value.id].tracked = true;
         self.infos[value.id].grad = Some(grad);
+        self.infos[value.id].grad_written = self.sums;
         Ok(value)
     }
 
@@ -381,6 +402,7 @@ impl Tape {
         let tensor = tensor?;
         self.infos[tensor.id].tracked = true;
         self.infos[tensor.id].grad = Some(grad?);
+        self.infos[tensor.id].grad_written = self.sums;
         Ok(tensor)
     }
 
@@ -637,6 +659,14 @@ impl Tape {
     /// [`Error::OutOfMemory`], [`Error::Limit`], [`Error::Gpu`].
     pub fn compile(self) -> Result<Program> {
         program::compile(self, Memory::Shared)
+    }
+
+    /// What a program of this tape would hold, without allocating it.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where a dispatch reads what nothing has written.
+    pub fn footprint(self) -> Result<Footprint> {
+        program::footprint(self)
     }
 
     /// Compile with every tensor in a buffer of its own that is filled with a NaN pattern and followed by guard

@@ -1,10 +1,11 @@
 //! A compiled tape: replayed for every step, written and read by the host in between.
 
-use super::plan::{GUARD_WORDS, POISON, plan};
+use super::plan::{Footprint, GUARD_WORDS, POISON, Plan};
 use super::{Element, Info, Memory, Place, Tape, Tensor, finite};
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Choices, Dispatch, Dispatches, Gpu, Read, Work};
+use crate::gpu::{Bound, Choices, Dispatch, Dispatches, Gpu, Read, Watch, Work};
 use crate::rng;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A named part of a program.
@@ -48,11 +49,28 @@ pub struct Program {
     guard: Option<Tensor>,
     memory: Memory,
     choices: Choices,
+    footprint: Footprint,
+    watch: Option<Watch>,
+}
+
+/// The range of each segment.
+fn ranges(segments: &[(String, usize)], count: usize) -> impl Iterator<Item = Range<usize>> {
+    let ends = segments.iter().skip(1).map(|(_, start)| *start).chain([count]);
+    segments.iter().zip(ends).map(|((_, start), end)| *start..end)
+}
+
+/// What a program of `tape` would hold.
+pub(super) fn footprint(tape: Tape) -> Result<Footprint> {
+    let Tape { gpu, infos, recorded, rooms, .. } = tape;
+    let plan = Plan::new(&gpu, &infos, &recorded)?;
+    Ok(plan.footprint(&gpu, &infos, &recorded, rooms))
 }
 
 pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
-    let Tape { gpu, id, infos, recorded, segments, step, guard, chosen: choices, .. } = tape;
-    let bounds = plan(&gpu, &infos, &recorded, memory)?;
+    let Tape { gpu, id, infos, recorded, segments, step, guard, chosen: choices, rooms, .. } = tape;
+    let plan = Plan::new(&gpu, &infos, &recorded)?;
+    let footprint = plan.footprint(&gpu, &infos, &recorded, rooms);
+    let bounds = plan.allocate(&gpu, &infos, memory)?;
     let mut dispatches = Vec::with_capacity(recorded.len());
     let mut written = Vec::with_capacity(recorded.len());
     for launch in recorded {
@@ -60,9 +78,8 @@ pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
         dispatches.push(Dispatch { bound, ..launch.dispatch });
         written.push(launch.tensors.iter().filter(|(_, w)| *w).map(|&(t, _)| t).collect());
     }
-    let ends = segments.iter().skip(1).map(|(_, start)| *start).chain([dispatches.len()]);
-    let segments =
-        segments.iter().zip(ends).map(|((name, start), end)| Segment { name: name.clone(), range: *start..end }).collect();
+    let of_names = segments.iter().zip(ranges(&segments, dispatches.len()));
+    let segments = of_names.map(|((name, _), range)| Segment { name: name.clone(), range }).collect();
     let slot = |(info, bound): (Info, _)| {
         let shared = memory == Memory::Shared && matches!(info.place, Place::Planned);
         Slot { name: info.name, tensor: info.tensor, bound, shared }
@@ -70,7 +87,7 @@ pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
     let slots = infos.into_iter().zip(bounds).map(slot).collect();
     let dispatches = Dispatches::new(&gpu, dispatches)?;
     gpu.poll()?;
-    Ok(Program { gpu, id, dispatches, written, segments, slots, step, guard, memory, choices })
+    Ok(Program { gpu, id, dispatches, written, segments, slots, step, guard, memory, choices, footprint, watch: None })
 }
 
 impl Program {
@@ -93,6 +110,28 @@ impl Program {
     /// another version prefers.
     pub fn choices(&self) -> &Choices {
         &self.choices
+    }
+
+    /// The device memory it holds, besides that of its store.
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
+    }
+
+    /// How many dispatches have to wait for those before them when all run once in one pass: by wgpu's rule, which puts a
+    /// barrier before one that reads a buffer written last or writes one used before, whichever dispatches stand between. The
+    /// others may overlap with the one before them.
+    pub fn barriers(&self) -> usize {
+        let mut written: HashMap<usize, bool> = HashMap::new();
+        let waits = self.dispatches().iter().filter(|dispatch| {
+            let bindings = dispatch.kernel.point.bindings.iter().filter(|b| b.name != "params");
+            let uses = bindings.zip(&dispatch.bound).map(|(b, range)| (range.buffer.address(), b.writable));
+            let waits = uses.clone().any(|(buffer, writes)| written.get(&buffer).is_some_and(|before| *before || writes));
+            uses.for_each(|(buffer, writes)| {
+                written.insert(buffer, writes);
+            });
+            waits
+        });
+        waits.count()
     }
 
     /// What one run costs.
@@ -173,7 +212,30 @@ impl Program {
     /// # Errors
     /// [`Error::Value`] for a range that goes past the last one; [`Error::DeviceLost`], [`Error::Gpu`].
     pub fn run_range(&mut self, range: Range<usize>) -> Result<()> {
-        self.dispatches.submit(&self.gpu, self.within(range, "run_range")?, 1)
+        let range = self.within(range, "run_range")?;
+        match &mut self.watch {
+            None => self.dispatches.submit(&self.gpu, range, 1),
+            Some(watch) => watch.run(&self.dispatches, range),
+        }
+    }
+
+    /// Time every dispatch that runs from here on.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`].
+    pub(crate) fn watch(&mut self) -> Result<()> {
+        self.watch = Some(Watch::new(&self.gpu)?);
+        Ok(())
+    }
+
+    /// What was timed so far.
+    pub(crate) fn watched(&mut self) -> Option<&mut Watch> {
+        self.watch.as_mut()
+    }
+
+    /// Time no more.
+    pub(crate) fn unwatch(&mut self) -> Option<Watch> {
+        self.watch.take()
     }
 
     fn within(&self, range: Range<usize>, op: &'static str) -> Result<Range<usize>> {
@@ -184,19 +246,65 @@ impl Program {
         Err(Error::value(op, "range", format!("within 0..{count}"), format!("{range:?}")))
     }
 
+    /// The same in `submissions` parts of about as many dispatches each, or as many as there are: the bits are the same, and
+    /// an application keeps the device to itself for less time at once.
+    ///
+    /// # Errors
+    /// As [`run_range`](Self::run_range).
+    pub fn run_split(&mut self, range: Range<usize>, submissions: usize) -> Result<()> {
+        let range = self.within(range, "run_split")?;
+        let parts = submissions.clamp(1, range.len().max(1));
+        let edge = |part: usize| range.start + range.len() * part / parts;
+        (0..parts).try_for_each(|part| self.run_range(edge(part)..edge(part + 1)))
+    }
+
+    /// The dispatches from the first segment of a name to the end of the last, which stand one after the other.
+    fn between(&self, first: &str, last: &str) -> Result<Range<usize>> {
+        let of = |name: &str| {
+            let segment = self.segments.iter().find(|s| s.name == name);
+            segment.map(|s| s.range.clone()).ok_or_else(|| Error::value("run_segment", "name", "a segment of the program", name))
+        };
+        Ok(of(first)?.start..of(last)?.end)
+    }
+
+    /// Run the segments from `first` to `last` once, together.
+    ///
+    /// # Errors
+    /// As [`run_segment`](Self::run_segment).
+    pub fn run_segments(&mut self, first: &str, last: &str) -> Result<()> {
+        self.run_range(self.between(first, last)?)
+    }
+
     /// Run one segment once.
     ///
     /// # Errors
     /// [`Error::Value`] where there is none of that name; [`Error::DeviceLost`], [`Error::Gpu`].
     pub fn run_segment(&mut self, name: &str) -> Result<()> {
-        let segment = self.segments.iter().find(|s| s.name == name);
-        let range = segment.ok_or_else(|| Error::value("run_segment", "name", "a segment of the program", name))?.range.clone();
-        self.run_range(range)
+        self.run_segments(name, name)
     }
 
     /// Record all segments into an application's encoder; the application submits it.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         self.dispatches.encode(encoder, 0..self.dispatches().len());
+    }
+
+    /// Copy tensors into parts of others that are several times as long: each of `copies` names the part, counted from 0.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for tensors that share their memory, or a part that the longer one does not have.
+    pub(crate) fn copy_parts(&mut self, part: usize, copies: &[(Tensor, Tensor)]) -> Result<()> {
+        let range = |&(from, to): &(Tensor, Tensor)| {
+            // Rows follow each other without a gap; only a vector's end is padded.
+            let words = if from.shape.dims().len() > 1 { from.words() } else { from.shape.count() };
+            let (source, target) = (self.slot(from, "copy")?, self.slot(to, "copy")?);
+            if (part + 1) * words > target.words {
+                return Err(Error::value("copy", "part", format!("within {} words", target.words), part));
+            }
+            let target = Bound { buffer: target.buffer.clone(), offset: target.offset + part * words, words };
+            Ok((Bound { words, ..source.clone() }, target))
+        };
+        let pairs = copies.iter().map(range).collect::<Result<Vec<_>>>()?;
+        self.gpu.copy(&pairs)
     }
 
     /// Seconds a run of `range` takes, as the mean of `times` runs.
@@ -271,12 +379,24 @@ impl Program {
     /// # Errors
     /// [`Error::NotFinite`] where one is found, [`Error::DeviceLost`].
     pub fn find_non_finite(&mut self, step: u64) -> Result<()> {
+        self.find_non_finite_in(0..self.dispatches().len(), step)
+    }
+
+    /// The same for the dispatches of some segments.
+    ///
+    /// # Errors
+    /// As [`find_non_finite`](Self::find_non_finite) and [`run_segment`](Self::run_segment).
+    pub(crate) fn find_non_finite_between(&mut self, first: &str, last: &str, step: u64) -> Result<()> {
+        self.find_non_finite_in(self.between(first, last)?, step)
+    }
+
+    fn find_non_finite_in(&mut self, range: Range<usize>, step: u64) -> Result<()> {
         for slot in self.slots.iter().filter(|s| s.tensor.element == Element::F32) {
-            if let Some(bound) = slot.bound.as_ref().filter(|bound| self.reads_first(bound)) {
+            if let Some(bound) = slot.bound.as_ref().filter(|bound| self.reads_first(bound, range.clone())) {
                 self.report(slot, bound, step)?;
             }
         }
-        for i in 0..self.dispatches().len() {
+        for i in range {
             self.run_range(i..i + 1)?;
             for &t in &self.written[i] {
                 let slot = &self.slots[t];
@@ -288,10 +408,10 @@ impl Program {
         Ok(())
     }
 
-    /// Whether a run reads a range before it writes there, so that what it finds comes from outside: an input, weights, the
+    /// Whether a run of some dispatches reads a range before it writes there, so that what it finds comes from outside: an input, weights, the
     /// bank.
-    fn reads_first(&self, range: &Bound) -> bool {
-        for dispatch in self.dispatches() {
+    fn reads_first(&self, range: &Bound, of: Range<usize>) -> bool {
+        for dispatch in &self.dispatches()[of] {
             let bindings = dispatch.kernel.point.bindings.iter().filter(|b| b.name != "params");
             let mut met = bindings.zip(&dispatch.bound).filter(|(_, other)| other.overlaps(range)).peekable();
             if met.peek().is_some() {

@@ -132,6 +132,14 @@ impl StoreBuilder {
         Ok(())
     }
 
+    /// Bytes of device memory that a store of what was declared takes, but for the padding between parameters.
+    pub fn bytes(&self) -> u64 {
+        let words = |shape: &Shape, layout: &Layout| layout.count(*shape).max(4) as u64;
+        let parameters: u64 = self.parameters.iter().map(|p| 3 * words(&p.shape, &p.layout)).sum();
+        let states: u64 = self.states.iter().map(|s| words(&s.shape, &s.layout)).sum();
+        4 * (parameters + states)
+    }
+
     /// Allocate everything on the device and fill it.
     ///
     /// # Errors
@@ -248,6 +256,18 @@ impl Store {
             return Err(Error::value("store", "names", "two parameters that were declared as a pair", format!("{names:?}")));
         }
         Ok([Part::Value, Part::Grad].map(|part| Bound { words: 2 * words, ..self.range(first, part) }))
+    }
+
+    /// The ranges that hold all gradients.
+    pub(crate) fn gradients(&self) -> Vec<Bound> {
+        self.slabs.iter().map(|slab| slab.grads.clone()).collect()
+    }
+
+    /// Bytes of device memory for parameters, their gradients, their momentum, and state.
+    pub fn bytes(&self) -> [u64; 4] {
+        let slabs = 4 * self.slabs.iter().map(|slab| slab.values.words as u64).sum::<u64>();
+        let buffers: BTreeMap<usize, usize> = self.states.values().map(|s| (s.buffer.address(), s.buffer.words())).collect();
+        [slabs, slabs, slabs, 4 * buffers.values().sum::<usize>() as u64]
     }
 
     pub(crate) fn slabs(&self) -> &[Slab] {

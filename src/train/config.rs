@@ -41,8 +41,10 @@ pub struct Choices {
     pub bank_keep: Option<f32>,
     /// λ, the weight of the proximal term.
     pub prox: Option<f32>,
-    /// Images a step.
+    /// Images a step, or a part of one.
     pub batch: Option<usize>,
+    /// Parts of a step.
+    pub accumulate: Option<usize>,
     /// Epochs of the schedule.
     pub epochs: Option<usize>,
     /// The first learning rate.
@@ -74,8 +76,11 @@ pub struct Config {
     pub method: Method,
     /// The augmentation, with the input's side.
     pub augmentation: Augmentation,
-    /// Images a step.
+    /// Images a step, or a part of one.
     pub batch: usize,
+    /// Parts of a step, whose gradients are added up: it takes `batch` × `accumulate` images, and memory for `batch`.
+    #[serde(default = "one")]
+    pub accumulate: usize,
     /// Epochs of the schedule.
     pub epochs: usize,
     /// The first learning rate.
@@ -88,6 +93,11 @@ pub struct Config {
     pub weight_decay: f32,
     /// The seed of everything random.
     pub seed: u64,
+}
+
+/// Runs that are older than the setting take a step in one part.
+fn one() -> usize {
+    1
 }
 
 /// Images up to which the exact softmax is the default: what one default binding of a bank of 128 columns holds.
@@ -160,6 +170,7 @@ impl Choices {
             method,
             augmentation,
             batch: wanted.min(images),
+            accumulate: self.accumulate.unwrap_or(1),
             epochs: self.epochs.unwrap_or(200),
             lr: self.lr.unwrap_or(0.03),
             schedule: self.schedule.unwrap_or(Schedule::Step),
@@ -218,10 +229,14 @@ impl Config {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return Err(Error::value("train", "--weight-decay", "a finite number of at least 0", self.weight_decay));
         }
-        for (name, value) in [("--batch", self.batch), ("--epochs", self.epochs)] {
+        for (name, value) in [("--batch", self.batch), ("--accumulate", self.accumulate), ("--epochs", self.epochs)] {
             if value == 0 {
                 return Err(Error::value("train", name, "at least 1", value));
             }
+        }
+        if self.accumulate > 1 && self.batch.saturating_mul(self.accumulate) > self.images {
+            let most = format!("at most {}: {} images, {} a part", self.images / self.batch, self.images, self.batch);
+            return Err(Error::value("train", "--accumulate", most, self.accumulate));
         }
         let side = self.augmentation.side;
         if !(8..=640).contains(&side) {
@@ -233,9 +248,14 @@ impl Config {
         ResNet::new(self.net.clone()).map(drop)
     }
 
+    /// Images a step, in all its parts.
+    pub fn step_images(&self) -> usize {
+        self.batch.saturating_mul(self.accumulate).max(1)
+    }
+
     /// Steps an epoch: the last partial batch is dropped.
     pub fn steps_per_epoch(&self) -> u64 {
-        (self.images / self.batch.max(1)).max(1) as u64
+        (self.images / self.step_images()).max(1) as u64
     }
 
     /// The side that images keep when they are decoded: enough for a crop of half the area at full resolution.

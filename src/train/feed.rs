@@ -1,5 +1,6 @@
 //! Where a run's images come from, step by step.
 
+use super::Pixels;
 use crate::data::{Batch, Dataset, Loader, Sampler};
 use crate::error::{Error, Result};
 use crate::gpu::{Bound, Gpu};
@@ -116,6 +117,11 @@ impl Supply {
         }
         let why = format!("{} stay on the device", size(words as u64));
         Ok(Self { resident: Some(Resident { pixels, table: table.into() }), why })
+    }
+
+    /// Where a step finds its pixels: with those of all images, or in room of its own for `words` words.
+    pub(super) fn pixels(&self, words: usize) -> Pixels {
+        self.resident.as_ref().map_or(Pixels::Written { words }, |resident| Pixels::Resident(resident.pixels.clone()))
     }
 
     /// The batches of `steps`.

@@ -65,6 +65,10 @@ impl Folder {
         &self.path
     }
 
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
+        checkpoint::write(self.path.join(name), text.as_bytes())
+    }
+
     pub(super) fn log(&mut self, line: &Value) -> Result<()> {
         self.metrics.push(line)
     }

@@ -4,7 +4,8 @@ use super::checkpoint::{self, Progress};
 use super::features::embed_some;
 use super::feed::{Feed, Source, Supply};
 use super::pace::Pace;
-use super::{Config, Folder, Images, StepOptions, TrainingStep, kernels};
+use super::profiling::{Phase, Profiling};
+use super::{Config, Folder, Needs, Profile, TrainingStep, kernels, memory};
 use crate::checkpoint::File;
 use crate::data::{Batch, Dataset, Sampler};
 use crate::error::{Error, Result};
@@ -13,7 +14,6 @@ use crate::gpu::{Choices, Gpu, Read};
 use crate::nn::ResNet;
 use crate::npid::{self, Loss};
 use crate::ops::Augmentation;
-use crate::optim::Sgd;
 use crate::tape::{Step, Store, StoreBuilder};
 use serde::Serialize;
 use serde_json::json;
@@ -36,13 +36,15 @@ pub struct RunOptions {
     pub threads: usize,
     /// Steps between lines of the log.
     pub log_every: u64,
+    /// Profile so many steps, once a few have warmed up and as many more were timed as they are; see [`Run::profile`].
+    pub profile: usize,
     /// Raised from outside to stop after the current step.
     pub stop: Arc<AtomicBool>,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { test: None, eval_every: 1, stop_after: None, threads: 0, log_every: 50, stop: Arc::default() }
+        Self { test: None, eval_every: 1, stop_after: None, threads: 0, log_every: 50, profile: 0, stop: Arc::default() }
     }
 }
 
@@ -119,6 +121,8 @@ pub struct Run {
     pending: VecDeque<Pending>,
     words: usize,
     pace: Pace,
+    profiling: Option<Profiling>,
+    profile: Option<Profile>,
 }
 
 /// Steps that may be under way before the oldest one's loss is read.
@@ -219,11 +223,20 @@ impl Run {
         let mut builder = StoreBuilder::default();
         net.declare(&mut builder, config.seed)?;
         config.method.declare(&mut builder, config.images, config.net.dim, config.seed)?;
-        let store = builder.build(gpu)?;
+        let declared = builder.bytes();
+        let free = gpu.memory().map(|most| most.saturating_sub(gpu.bytes().0));
+        let (batch, fits) = (config.batch, None);
+        if let Some(available) = free.filter(|free| declared > *free) {
+            return Err(Error::Memory { needed: declared, available, batch, fits });
+        }
+        let store = builder.build(gpu).map_err(|error| match error {
+            Error::OutOfMemory { held, .. } => Error::Memory { needed: declared, available: held, batch, fits },
+            other => other,
+        })?;
+        let words = (config.step_images() * dataset.image(0)?.rgb.len().div_ceil(4)).next_power_of_two();
         let mut supply = Supply::new(gpu, &source)?;
-        let words = (config.batch * dataset.image(0)?.rgb.len().div_ceil(4)).next_power_of_two();
         let step = match Self::compile(gpu, &config, &net, &store, &supply, words) {
-            Err(Error::OutOfMemory { .. }) if source.feed == Feed::Auto && supply.resident.is_some() => {
+            Err(Error::Memory { .. }) if source.feed == Feed::Auto && supply.resident.is_some() => {
                 supply = Supply::streamed("the device has no memory for them beside the network");
                 Self::compile(gpu, &config, &net, &store, &supply, words)
             }
@@ -231,20 +244,37 @@ impl Run {
         }?;
         let pace = Pace::start();
         let (progress, pending) = (Progress::default(), VecDeque::new());
-        Ok(Self { gpu: gpu.clone(), config, net, store, step, dataset, supply, progress, folder: None, pending, words, pace })
+        Ok(Self {
+            gpu: gpu.clone(),
+            config,
+            net,
+            store,
+            step,
+            dataset,
+            supply,
+            progress,
+            folder: None,
+            pending,
+            words,
+            pace,
+            profiling: None,
+            profile: None,
+        })
     }
 
     fn compile(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, supply: &Supply, words: usize) -> Result<TrainingStep> {
-        let resident = supply.resident.as_ref().map(|resident| &resident.pixels);
-        let words = resident.map_or(words, |pixels| pixels.words);
-        let options = StepOptions {
-            batch: config.batch,
-            images: Images::Augmented { settings: config.augmentation, words },
-            method: config.method,
-            sgd: Sgd { momentum: config.momentum, weight_decay: config.weight_decay },
-            given_negatives: false,
-        };
-        TrainingStep::with_pixels(gpu, net, store, options, resident)
+        let pixels = supply.pixels(words);
+        memory::check(gpu, config, net, store, &pixels)?;
+        let options = memory::step_options(config, &pixels);
+        TrainingStep::with_pixels(gpu, net, store, options, config.accumulate, &pixels).map_err(|error| match error {
+            Error::OutOfMemory { held, .. } => memory::too_large(gpu, config, net, store, &pixels, held),
+            other => other,
+        })
+    }
+
+    /// The device memory that it holds while it trains.
+    pub fn needs(&mut self) -> Needs {
+        Needs::new(&self.store, self.step.program().footprint())
     }
 
     /// The configuration.
@@ -293,11 +323,12 @@ impl Run {
         let epochs = options.stop_after.unwrap_or(self.config.epochs).min(self.config.epochs);
         let per_epoch = self.config.steps_per_epoch();
         let end = per_epoch * epochs as u64;
-        let sampler = Sampler::new(self.config.images, self.config.batch, self.config.seed)?;
+        let sampler = Sampler::new(self.config.images, self.config.step_images(), self.config.seed)?;
         let mut batches = self.supply.batches(&self.dataset, sampler, self.progress.step..end, options.threads)?;
         let mut started = Instant::now();
         let mut waited = 0.0;
         self.pace = Pace::start();
+        self.profiling = Profiling::of(options.profile);
         while self.progress.step < end {
             let next = self.progress.step + self.pending.len() as u64;
             let boundary = next == end || (next > self.progress.step && next.is_multiple_of(per_epoch));
@@ -323,8 +354,10 @@ impl Run {
                 self.pace.leave_out(ended);
                 continue;
             }
+            let asked = Instant::now();
             if !batches.wait(&options.stop) {
                 self.drain(options, on)?;
+                self.end_profile()?;
                 self.save()?;
                 return Ok(Outcome::Stopped);
             }
@@ -342,8 +375,15 @@ impl Run {
                 // The step is about to be compiled anew, with a guard of its own: look at the old one first.
                 self.drain(options, on)?;
             }
-            self.submit(next, batch)?;
+            match self.profiling.as_ref().map_or(Phase::Plain, |profiling| profiling.phase()) {
+                Phase::Plain => self.submit(next, batch)?,
+                Phase::Watched => {
+                    self.drain(options, on)?;
+                    self.watched(next, batch, asked)?;
+                }
+            }
         }
+        self.end_profile()?;
         Ok(Outcome::Done)
     }
 
@@ -373,7 +413,11 @@ impl Run {
         self.make_room(&batch)?;
         let epoch = (number / self.config.steps_per_epoch()) as usize;
         let step = Step { number: number as u32, seed: self.config.seed, lr: self.rate(epoch) };
+        let begin = Instant::now();
         self.step.write_batch(&batch)?;
+        if let Some(watch) = self.step.program().watched() {
+            watch.host("write images", begin);
+        }
         if number == 0 && matches!(self.config.method.loss, Loss::Nce { .. }) {
             self.step.find_z(step)?;
         }
@@ -385,6 +429,37 @@ impl Run {
         Ok(())
     }
 
+    /// Submit step `number`, for whose batch the host waited since `asked`, dispatch by dispatch.
+    fn watched(&mut self, number: u64, batch: Batch, asked: Instant) -> Result<()> {
+        let Some(mut profiling) = self.profiling.take() else { return Ok(()) };
+        let recorder = profiling.recorder(self.step.program())?;
+        recorder.host(self.step.program(), "wait for images", asked);
+        self.submit(number, batch)?;
+        recorder.step(self.step.program())?;
+        let done = profiling.done();
+        self.profiling = Some(profiling);
+        if done { self.end_profile() } else { Ok(()) }
+    }
+
+    /// Say where the time of the steps that were watched went, in the run's folder if there is one.
+    fn end_profile(&mut self) -> Result<()> {
+        let Some(profiling) = self.profiling.take() else { return Ok(()) };
+        let Some(profile) = profiling.finish(&self.gpu, self.step.program())? else { return Ok(()) };
+        if let Some(folder) = &self.folder {
+            folder.write("profile.txt", &profile.text())?;
+            folder.write("profile.json", &profile.json())?;
+            folder.write("trace.json", &profile.trace())?;
+        }
+        self.profile = Some(profile);
+        Ok(())
+    }
+
+    /// Where the time of the steps went that [`RunOptions::profile`] asked for, once they are done. A folder has it as
+    /// `profile.txt`, `profile.json` and `trace.json`.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+
     /// Look at the oldest step under way: its loss, and whether its numbers are finite.
     fn finish_oldest(&mut self, options: &RunOptions, on: &mut dyn FnMut(Event)) -> Result<()> {
         let Some(oldest) = self.pending.pop_front() else { return Ok(()) };
@@ -394,14 +469,15 @@ impl Run {
             // The flag is up since this step, so nothing has changed since: the same batch gives the same bits.
             self.pending.clear();
             self.step.write_batch(&oldest.batch)?;
-            self.step.program().set_step(oldest.step)?;
-            let number = u64::from(oldest.step.number);
-            self.step.program().find_non_finite(number)?;
-            return Err(Error::NotFinite { tensor: "loss".into(), index: 0, step: number });
+            self.step.find_non_finite(oldest.step)?;
+            return Err(Error::NotFinite { tensor: "loss".into(), index: 0, step: oldest.step.number.into() });
         }
         self.progress.step += 1;
+        if let Some(profiling) = &mut self.profiling {
+            profiling.finished();
+        }
         self.progress.loss_sum += f64::from(loss);
-        self.pace.step(self.config.batch);
+        self.pace.step(self.config.step_images());
         let (step, images_per_second) = (self.progress.step, self.pace.rate());
         let epoch = ((step - 1) / self.config.steps_per_epoch()) as usize;
         if options.log_every > 0 && step % options.log_every == 0 {
@@ -441,7 +517,7 @@ impl Run {
     /// # Errors
     /// Those of [`train`](Self::train).
     pub fn loss_without_update(&mut self, steps: u64) -> Result<f64> {
-        let sampler = Sampler::new(self.config.images, self.config.batch, self.config.seed)?;
+        let sampler = Sampler::new(self.config.images, self.config.step_images(), self.config.seed)?;
         let mut sum = 0.0;
         for batch in self.supply.batches(&self.dataset, sampler, 0..steps, 0)? {
             let batch = batch?;

@@ -81,3 +81,24 @@ fn what_bench_cannot_use_is_refused_before_measuring() {
     }
     println!("scorecard cli bench: 4 files that are no earlier run, 3 pictures and 3 settings refused");
 }
+
+#[test]
+fn a_training_step_is_profiled_dispatch_by_dispatch() {
+    let place = Place::new();
+    let trace = place.arg("trace.json");
+    let small = ["bench", "--profile", "--width", "4", "--batch", "1", "--trace", &trace];
+    let json: Value = serde_json::from_str(&done(&[&small[..], &["--json"]].concat()).out).unwrap();
+    let (rows, kernels) = (json["rows"].as_array().unwrap(), json["kernels"].as_array().unwrap());
+    let whole = |field: &str| json[field].as_u64().unwrap() as usize;
+    assert_eq!(rows.len(), whole("dispatches") + whole("dispatches_apart"));
+    assert_eq!(kernels.iter().map(|k| k["dispatches"].as_u64().unwrap() as usize).sum::<usize>(), rows.len());
+    let events: Value = serde_json::from_slice(&std::fs::read(place.path("trace.json")).unwrap()).unwrap();
+    let slices = events["traceEvents"].as_array().unwrap().iter().filter(|e| e["ph"] == "X" && e["tid"] == 2).count();
+    assert_eq!(slices, whole("steps") * rows.len());
+    let people = done(&small).out;
+    for part in ["scope", "layer4.1.conv2", "GFLOP/s", "of peak", "outside of kernels", "multiply-adds"] {
+        assert!(people.contains(part), "no `{part}`: {people}");
+    }
+    assert_eq!(tool(&["bench", "--trace", &trace]).code, Some(2), "a trace without a profile");
+    println!("scorecard cli profile: {} dispatches of {} kernels, {slices} slices in the trace", rows.len(), kernels.len());
+}

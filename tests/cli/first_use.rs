@@ -88,6 +88,48 @@ fn what_was_read_is_said_once_and_few_images_are_judged_by_few_neighbours() {
     assert!(clean > 90.0, "{}", said.err);
 }
 
+/// The number behind `before` in `text`.
+fn number(text: &str, before: &str) -> f64 {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no `{before}` in {text}"));
+    rest.split([' ', ':']).next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_dry_run_says_memory_and_time_and_leaves_nothing() {
+    let place = Place::new();
+    let data = place.pictures("data", 40);
+    let small = ["--width", "4", "--size", "16", "--batch", "4", "--epochs", "7"];
+    let said = done(&[&["train", &data, "--dry-run"][..], &small].concat());
+    let memory = said.err.lines().find(|line| line.starts_with("device memory: ")).unwrap();
+    for part in ["weights", "gradients", "momentum", "bank and statistics", "activations", "without sharing", "there are"] {
+        assert!(memory.contains(part), "no `{part}`: {memory}");
+    }
+    let time = said.err.lines().find(|line| line.starts_with("time, by ")).unwrap();
+    assert!(number(time, "time, by ") >= 3.0, "{time}");
+    let (step, epoch) = (number(time, "timed steps: "), number(time, "s a step, "));
+    assert!(epoch > 0.0 && (epoch / (10.0 * step) - 1.0).abs() < 0.6, "ten steps an epoch: {time}");
+    assert!(time.contains("of 10 steps") && time.contains("for 7 epochs"), "{time}");
+    assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 1, "something was written");
+    let (out, parts) = (place.arg("run"), ["--accumulate", "3", "--epochs", "1"]);
+    let said = done(&[&["train", &data, "--out", &out][..], &small[..6], &parts].concat());
+    assert!(said.err.contains("batch 4 x 3 parts, 1 epoch of 3 steps"), "{}", said.err);
+    println!("scorecard cli dry run: memory by kind and the time of step, epoch and run; nothing written");
+}
+
+#[test]
+fn a_profile_is_printed_and_stands_in_the_folder() {
+    let place = Place::new();
+    let (data, out) = (place.pictures("data", 40), place.arg("run"));
+    let small = ["--width", "4", "--size", "16", "--batch", "4", "--epochs", "1", "--profile", "2", "--eval-every", "0"];
+    let said = done(&[&["train", &data, "--out", &out][..], &small].concat());
+    for part in ["kernel ", "of peak", "dispatches a step", "outside of kernels", "clock", "trace.json"] {
+        assert!(said.err.contains(part), "no `{part}`: {}", said.err);
+    }
+    for name in ["profile.txt", "profile.json", "trace.json"] {
+        assert!(place.path("run").join(name).is_file(), "{name}");
+    }
+}
+
 #[test]
 fn help_names_every_option() {
     let said = done(&["train", "--help"]);

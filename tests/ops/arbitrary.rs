@@ -122,7 +122,7 @@ impl Call {
                 let (x, affine) = (self.tensor(t, 0, &image, rows)?, self.tensor(t, 1, &[2, image[1]], rows)?);
                 let norm = ops::Norm { affine, stats: ops::batch_norm_statistics(t, image[1])?, eps: v };
                 let [mean, var] = [3, 4].map(|i| self.tensor(t, i, &image[1..2], rows));
-                let then = ops::Then { addend: None, relu: d[5] % 2 == 0 };
+                let then = ops::Then { addend: None, relu: d[5].is_multiple_of(2) };
                 if self.op == 8 {
                     let y = ops::batch_norm(t, x, norm, then, None)?;
                     ops::batch_norm_running(t, norm.stats, mean?, var?, w)?;

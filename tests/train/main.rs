@@ -9,15 +9,19 @@ mod kernels;
 mod labels;
 mod learning;
 mod lost;
+mod memory;
 mod names;
 mod not_finite;
 mod pace;
+mod parts;
+mod profile;
 mod resume;
 #[cfg(feature = "images")]
 mod scans;
 mod small;
 mod start;
 mod steady;
+mod submissions;
 
 use instdisc::data::{Dataset, Image, Memory};
 use instdisc::gpu::Gpu;
@@ -97,6 +101,7 @@ fn config(images: usize, loss: Loss, epochs: usize) -> Config {
         method: Method { loss, tau: 0.1, bank_keep: 0.5, prox: 0.0 },
         augmentation: Augmentation { flip: 0.5, ..Augmentation::paper(16) },
         batch: 4,
+        accumulate: 1,
         epochs,
         lr: 0.03,
         schedule: Schedule::Step,

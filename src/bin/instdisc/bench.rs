@@ -50,9 +50,12 @@ pub(crate) struct Args {
     /// Another table: ratios to an earlier output of --json, with a mark where they differ by more than the spreads.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
-    /// Where the time of a training step goes, kernel by kernel, instead of the cases.
+    /// Where the time of a training step goes, dispatch by dispatch and kernel by kernel, instead of the cases.
     #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare"])]
     profile: bool,
+    /// The same as a trace that ui.perfetto.dev opens.
+    #[arg(long, value_name = "FILE.json", requires = "profile")]
+    trace: Option<PathBuf>,
     #[command(flatten)]
     kernels: KernelArgs,
     /// JSON Lines on standard output.
@@ -153,7 +156,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         println!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);
     }
     if args.profile {
-        return args.options().iter().try_for_each(|options| print_profile(&gpu, options, args.json));
+        return args.options().iter().try_for_each(|options| print_profile(&gpu, options, &args));
     }
     let rows = measure(&gpu, &args)?;
     if args.roofline && !args.json {
@@ -240,19 +243,17 @@ fn problems(gpu: &Gpu, options: &[Options]) -> Result<Vec<Problem>> {
     Ok(all)
 }
 
-fn print_profile(gpu: &Gpu, options: &Options, json: bool) -> Result<()> {
-    let shares = profile(gpu, options)?;
-    if json {
-        shares.iter().for_each(|s| println!("{}", serde_json::to_string(s).unwrap_or_default()));
-        return Ok(());
+fn print_profile(gpu: &Gpu, options: &Options, args: &Args) -> Result<()> {
+    let found = profile(gpu, options)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&found).unwrap_or_default())
+    } else {
+        print!("{}", found.text())
     }
-    let wide = shares.iter().map(|s| s.variant.len()).max().unwrap_or(0);
-    println!("{:wide$} {:>5} {:>10} {:>6} {:>8} {:>8}", "kernel", "times", "ms", "share", "GFLOP/s", "GB/s");
-    for s in &shares {
-        let share = s.share * 100.0;
-        println!("{:wide$} {:>5} {:>10.3} {share:>5.1}% {:>8.2} {:>8.2}", s.variant, s.dispatches, s.ms, s.gflops, s.gbps);
+    if let Some(path) = &args.trace {
+        checkpoint::write(path, found.trace().as_bytes())?;
+        eprintln!("trace: {}, for ui.perfetto.dev", path.display());
     }
-    println!("{:wide$} {:>5} {:>10.3}", "all", "", shares.iter().map(|s| s.ms).sum::<f64>());
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::show::{self, DataArgs, count};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use instdisc::data::{Dataset, Split};
+use instdisc::error::bytes;
 use instdisc::gpu::Gpu;
 use instdisc::nn::Stem;
 use instdisc::npid::{Loss, ZRule};
@@ -27,7 +28,13 @@ pub(crate) struct Args {
     /// Folder of images, or of CIFAR binary files
     data: PathBuf,
     /// Folder of the run: config.json, kernels.json, metrics.jsonl, last.safetensors
-    #[arg(long, value_name = "RUN")]
+    #[arg(
+        long,
+        value_name = "RUN",
+        required = false,
+        required_unless_present = "dry_run",
+        default_value_if("dry_run", "true", ".")
+    )]
     out: PathBuf,
     /// Labelled images to judge features with [default: some of DATA against the others; for CIFAR its test part]
     #[arg(long, value_name = "DATA")]
@@ -73,6 +80,9 @@ pub(crate) struct Args {
     /// Images a step [default: 128 up to size 64, else 64]
     #[arg(long)]
     batch: Option<usize>,
+    /// Parts of a step, one after the other in the memory of --batch images: a step takes --batch times so many [default: 1]
+    #[arg(long, value_name = "PARTS")]
+    accumulate: Option<usize>,
     /// Epochs of the schedule [default: 200]
     #[arg(long)]
     epochs: Option<usize>,
@@ -114,6 +124,12 @@ pub(crate) struct Args {
     adapter: Option<String>,
     #[command(flatten)]
     kernels: KernelArgs,
+    /// Print the memory that the run takes and the time of a step and an epoch, from a few steps that nothing keeps, and stop
+    #[arg(long, conflicts_with_all = ["resume", "profile"])]
+    dry_run: bool,
+    /// Time so many steps dispatch by dispatch, once the first are done: profile.txt, profile.json and trace.json in --out
+    #[arg(long, value_name = "STEPS", default_value_t = 0, hide_default_value = true)]
+    profile: usize,
     /// Go on with the run in --out, with the same options
     #[arg(long)]
     resume: bool,
@@ -186,6 +202,7 @@ impl Args {
             bank_keep: self.bank_keep,
             prox: self.prox,
             batch: self.batch,
+            accumulate: self.accumulate,
             epochs: self.epochs,
             lr: self.lr,
             schedule: self.schedule.map(|s| if matches!(s, ScheduleArg::Step) { Schedule::Step } else { Schedule::Cosine }),
@@ -218,8 +235,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let test = if args.eval_every > 0 { test_images(args, side)? } else { None };
     print(&config);
     notes.iter().for_each(|note| eprintln!("note: {note}"));
+    if args.dry_run {
+        return dry_run(args, &gpu, config, args.source(dataset));
+    }
     let mut run = begin(args, &gpu, config, args.source(dataset))?;
     eprintln!("images: {}", run.feed());
+    print_memory(&gpu, &mut run);
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
     // A second Ctrl-C ends at once: the checkpoint on disk is whole in any case.
@@ -230,8 +251,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("\nstopping after this step; Ctrl-C again to end at once");
     });
     handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
-    let (eval_every, stop_after, threads) = (args.eval_every, args.stop_after, args.images.threads);
-    let options = RunOptions { test, eval_every, stop_after, threads, stop, ..RunOptions::default() };
+    let (eval_every, stop_after, profile, threads) = (args.eval_every, args.stop_after, args.profile, args.images.threads);
+    let options = RunOptions { test, eval_every, stop_after, threads, profile, stop, ..RunOptions::default() };
     let mut progress = Progress::new(run.config(), args);
     let mut first = true;
     let outcome = run.train(&options, &mut |event| {
@@ -242,6 +263,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         progress.show(event);
     })?;
     progress.bar.finish_and_clear();
+    match run.profile() {
+        Some(profile) => {
+            let folder = args.out.display();
+            eprint!("{}{}", profile.kernel_table(), profile.summary());
+            eprintln!("by dispatch: {folder}/profile.txt; trace for ui.perfetto.dev: {folder}/trace.json");
+        }
+        None if args.profile > 0 => eprintln!("note: nothing was profiled: there were too few steps"),
+        None => {}
+    }
     match outcome {
         Outcome::Stopped => eprintln!("stopped at step {}; the same command with --resume goes on", run.progress().step),
         Outcome::Done => eprintln!(
@@ -251,6 +281,58 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ),
     }
     Ok(())
+}
+
+fn print_memory(gpu: &Gpu, run: &mut Run) {
+    let there_is =
+        gpu.memory().map_or("how much there is, the driver does not say".into(), |most| format!("there are {}", bytes(most)));
+    eprintln!("device memory: {}; {there_is}", run.needs());
+}
+
+/// Steps that a dry run times, after the first, in which drivers compile.
+const TIMED: usize = 3;
+
+/// What the run would take, by doing a few of its steps.
+fn dry_run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<()> {
+    let (steps, epochs) = (config.steps_per_epoch(), config.epochs as u64);
+    let mut run = Run::new(&args.kernels.allow(gpu), config, source, None)?;
+    eprintln!("images: {}", run.feed());
+    print_memory(gpu, &mut run);
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = RunOptions { eval_every: 0, threads: args.images.threads, stop: stop.clone(), ..RunOptions::default() };
+    let mut ends = Vec::new();
+    run.train(&options, &mut |event| {
+        // Steps that end after the stop were submitted before it: their ends lie closer together than those of a run.
+        if matches!(event, Event::Step { .. }) && ends.len() <= TIMED {
+            ends.push(Instant::now());
+            stop.store(ends.len() > TIMED, Ordering::SeqCst);
+        }
+    })?;
+    let timed = ends.len().saturating_sub(1);
+    let (Some(first), Some(last), true) = (ends.first(), ends.last(), timed > 0) else {
+        eprintln!("time: the run has a single step, and the first is no measure");
+        return Ok(());
+    };
+    let each = last.duration_since(*first).as_secs_f64() / timed as f64;
+    let (epoch, all) = (each * steps as f64, each * (steps * epochs) as f64);
+    eprintln!(
+        "time, by {}: {each:.3} s a step, {} an epoch of {}, {} for {}; without judging the features",
+        count(timed, "timed step"),
+        duration(epoch),
+        count(steps, "step"),
+        duration(all),
+        count(epochs, "epoch")
+    );
+    Ok(())
+}
+
+/// Seconds for people.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7200.0 => format!("{:.1} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
 }
 
 fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> {
@@ -314,8 +396,9 @@ fn print(config: &Config) {
     );
     eprintln!("loss: {loss}, tau {}, bank_keep {}, prox {}", method.tau, method.bank_keep, method.prox);
     eprintln!(
-        "training: batch {}, {} of {}, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
+        "training: batch {}{}, {} of {}, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
         config.batch,
+        if config.accumulate > 1 { format!(" x {} parts", config.accumulate) } else { String::new() },
         count(config.epochs, "epoch"),
         count(config.steps_per_epoch(), "step"),
         config.lr,

@@ -6,6 +6,7 @@ use super::prepare::{Prepared, Run};
 use super::roofline::Roofline;
 use crate::error::Result;
 use crate::gpu::{Gpu, Peak, PeakMeter, Work};
+use crate::ops::apart;
 use serde::{Deserialize, Serialize};
 
 /// Samples of a case.
@@ -67,9 +68,15 @@ pub struct Measurement {
     /// Rounds behind the numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rounds: Option<usize>,
-    /// Dispatches a run; of training steps only.
+    /// Dispatches a run, but for those of `dispatches_apart`; of training steps only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dispatches: Option<usize>,
+    /// Dispatches for Winograd's transforms and for the sums of partial sums; of training steps only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dispatches_apart: Option<usize>,
+    /// Dispatches that wait for those before them, see [`Program::barriers`](crate::tape::Program::barriers); of training steps only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barriers: Option<usize>,
     /// Bytes of device memory for network, bank and step; of training steps only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
@@ -205,11 +212,17 @@ impl Bench {
             driver: Some(self.gpu.facts().driver.clone()),
             rounds: Some(1),
             dispatches: None,
+            dispatches_apart: None,
+            barriers: None,
             peak_bytes: None,
             images_per_second: None,
         };
         if let (Some(Prepared { run: Run::Train(trainer), .. }), Kind::Train(options)) = (&mut prepared, &case.kind) {
-            found.dispatches = Some(trainer.step.program().dispatches().len());
+            let program = trainer.step.program();
+            let apart = program.dispatches().iter().filter(|dispatch| apart(dispatch)).count();
+            found.dispatches = Some(program.dispatches().len() - apart);
+            found.dispatches_apart = Some(apart);
+            found.barriers = Some(program.barriers());
             found.peak_bytes = Some(trainer.bytes);
             found.images_per_second = Some(options.batch as f64 / seconds);
         }

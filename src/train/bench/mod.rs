@@ -40,14 +40,14 @@ pub use compare::{Change, Comparison, compare, read};
 pub use measure::{Bench, Measurement, mark_fastest, run};
 pub use plot::plot;
 pub use prepare::Prepared;
-pub use profile::{Share, profile};
+pub use profile::profile;
 pub use roofline::Roofline;
 
 /// Rows of the bank, the length of a row, and the negatives a sample.
 const BANK: (usize, usize, usize) = (50_000, 128, 4096);
 
 /// The value in the middle; of an even number of values, the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let [low, high] = [values.len().saturating_sub(1) / 2, values.len() / 2].map(|i| values.get(i).copied());
     low.zip(high).map_or(f64::NAN, |(low, high)| (low + high) / 2.0)
@@ -81,6 +81,8 @@ mod testing {
             driver: None,
             rounds: Some(1),
             dispatches: None,
+            dispatches_apart: None,
+            barriers: None,
             peak_bytes: None,
             images_per_second: None,
         }

@@ -9,7 +9,8 @@ use crate::npid::{Loss, Method, ZRule};
 use crate::ops::{Augmentation, Sgd};
 use crate::rng::{Sequence, Stream};
 use crate::tape::{Step, Store, StoreBuilder};
-use crate::train::{Images, StepOptions, TrainingStep};
+use crate::train::profile::Recorder;
+use crate::train::{Images, Profile, StepOptions, TrainingStep};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -68,8 +69,7 @@ impl Trainer {
         let start = Instant::now();
         for _ in 0..times {
             self.step.write_batch(&self.batches[self.number as usize % self.batches.len()])?;
-            self.step.run(Step { number: self.number, seed: 0, lr: LR })?;
-            self.number += 1;
+            self.submit()?;
             let loss = self.step.loss();
             self.late.push_back(self.step.program().read_later(loss)?);
             if self.late.len() > 2 {
@@ -78,6 +78,25 @@ impl Trainer {
         }
         self.gpu.wait()?;
         Ok(start.elapsed().as_secs_f64() / times.max(1) as f64)
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        self.step.run(Step { number: self.number, seed: 0, lr: LR })?;
+        self.number += 1;
+        Ok(())
+    }
+
+    /// Profile `times` steps, which take `seconds` when nobody watches.
+    pub(super) fn profile(&mut self, times: usize, seconds: f64) -> Result<Profile> {
+        let mut recorder = Recorder::new(self.step.program())?;
+        for _ in 0..times {
+            let begin = Instant::now();
+            self.step.write_batch(&self.batches[self.number as usize % self.batches.len()])?;
+            recorder.host(self.step.program(), "write images", begin);
+            self.submit()?;
+            recorder.step(self.step.program())?;
+        }
+        recorder.finish(&self.gpu, self.step.program(), Some(seconds))
     }
 }
 

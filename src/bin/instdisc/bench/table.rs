@@ -54,10 +54,9 @@ impl Table {
         let (spread, gflops, gbps) = (row.spread * 100.0, rate(row.gflops), rate(row.gbps));
         println!("{}", format!("{begin} {ms:>10} {spread:>6.0}% {gflops:>8} {gbps:>8} {share:>8}{marks}").trim_end());
         if let (Some(dispatches), Some(bytes), Some(images)) = (row.dispatches, row.peak_bytes, row.images_per_second) {
-            println!(
-                "{}",
-                self.begin("", &format!("{dispatches} dispatches, {} MiB, {images:.2} images/s", bytes >> 20), "").trim_end()
-            );
+            let apart = row.dispatches_apart.unwrap_or(0);
+            let text = format!("{dispatches} + {apart} dispatches, {} MiB, {images:.2} images/s", bytes >> 20);
+            println!("{}", self.begin("", &text, "").trim_end());
         }
     }
 }

@@ -1,0 +1,89 @@
+//! Memory that runs out: said before it is allocated where that is known, an error at any allocation otherwise, and a smaller
+//! run works afterwards.
+
+use crate::{LOSSES, NCE, Trail, config, device, open, options, pictures};
+use instdisc::Error;
+use instdisc::error::bytes;
+use instdisc::train::{Config, Run};
+
+/// The state after a run of three steps.
+fn three_steps(gpu: &instdisc::gpu::Gpu, config: &Config) -> instdisc::Result<Vec<u8>> {
+    let mut run = Run::new(gpu, config.clone(), pictures(config.images), None)?;
+    run.train(&options(), &mut |_| {})?;
+    run.capture()?.encode()
+}
+
+#[test]
+fn out_of_memory_at_any_allocation_is_an_error_and_the_next_run_works() {
+    let _turn = device();
+    let gpu = open();
+    let mut places = 0;
+    for (name, loss) in LOSSES {
+        let config = Config { batch: 3, ..config(9, loss, 1) };
+        let smaller = Config { batch: 2, ..config.clone() };
+        let expected = (three_steps(&gpu, &config).unwrap(), three_steps(&gpu, &smaller).unwrap());
+        let (before, held) = (gpu.allocations(), gpu.bytes().0);
+        three_steps(&gpu, &config).unwrap();
+        let count = gpu.allocations() - before;
+        assert!(count > 50, "{count}");
+        for k in 0..count {
+            for last in [k + 1, u64::MAX] {
+                gpu.refuse_allocations(k..last);
+                match three_steps(&gpu, &config) {
+                    Err(Error::OutOfMemory { .. } | Error::Memory { .. }) => {}
+                    Err(other) => panic!("{name}, allocation {k}: {other}"),
+                    Ok(_) => panic!("{name}, allocation {k} of {count}: no error"),
+                }
+                gpu.refuse_allocations(0..0);
+                assert_eq!(gpu.bytes().0, held, "{name}, allocation {k}: bytes are still held");
+                places += 1;
+            }
+            if k % 16 == 0 {
+                assert!(three_steps(&gpu, &smaller).unwrap() == expected.1, "{name}: a smaller run after allocation {k}");
+            }
+        }
+        assert!(three_steps(&gpu, &config).unwrap() == expected.0, "{name}: the same run after all");
+    }
+    assert_eq!(gpu.uncaptured_errors(), 0);
+    println!(
+        "scorecard R15 out of memory at {places} allocations of 3-step runs, once and for good: an error, all bytes back, the next run works"
+    );
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_refused_with_one_that_does() {
+    let _turn = device();
+    let gpu = open();
+    assert!(gpu.memory().is_none_or(|most| most > 1 << 20), "{:?}", gpu.memory());
+    let config = Config { batch: 64, ..config(64, NCE, 1) };
+    let needs = Run::new(&gpu, config.clone(), pictures(64), None).unwrap().needs();
+    assert_eq!(gpu.bytes().0, 0);
+    assert!(needs.step.live <= needs.step.activations && needs.step.activations < needs.step.unshared, "{needs:?}");
+    gpu.limit_memory(needs.total());
+    Run::new(&gpu, config.clone(), pictures(64), None).unwrap();
+    let most = needs.total() / 3;
+    gpu.limit_memory(most);
+    let peak = gpu.bytes().1;
+    let error = Run::new(&gpu, config.clone(), pictures(64), None).err().unwrap();
+    let Error::Memory { needed, available, batch, fits: Some(fits) } = error else { panic!("{error}") };
+    assert_eq!((needed, available, batch), (needs.total(), most, 64));
+    assert_eq!(gpu.bytes(), (0, peak), "nothing is held");
+    let said = error.to_string();
+    for part in [&format!("batch of 64 would need {}", bytes(needed)), &bytes(available), &format!("--batch {fits}")] {
+        assert!(said.contains(part), "{said}");
+    }
+    let smaller = Config { batch: fits, accumulate: 64 / fits, ..config.clone() };
+    let mut run = Run::new(&gpu, smaller, pictures(64), None).unwrap();
+    Trail::default().train(&mut run, &options(), |_| {}).unwrap();
+    assert!(gpu.bytes().1 <= peak.max(most));
+    drop(run);
+    gpu.limit_memory(10_000);
+    match Run::new(&gpu, config, pictures(64), None).err() {
+        Some(Error::Memory { available: 10_000, fits: None, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    println!(
+        "scorecard memory: a batch of 64 refused before it is allocated, {fits} proposed, which trains in {} parts",
+        64 / fits
+    );
+}
