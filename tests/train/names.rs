@@ -74,7 +74,7 @@ fn users_are_told_what_their_choices_mean() {
     assert_eq!(nce(ZRule::Ema).resolve(1000, 32, 0).unwrap().1, [""; 0]);
     let (config, notes) = Choices { batch: Some(128), ..Choices::default() }.resolve(100, 32, 0).unwrap();
     assert_eq!((config.batch, config.steps_per_epoch()), (100, 1));
-    assert!(notes.len() == 1 && notes[0].contains("only 100 images") && notes[0].contains("128"), "{notes:?}");
+    assert!(notes.len() == 1 && notes[0].contains("a batch of 128 becomes 100"), "{notes:?}");
     let (_, notes) = Choices { negatives: Some(4096), ..nce(ZRule::Ema) }.resolve(1000, 32, 0).unwrap();
     assert!(notes.len() == 1 && notes[0].contains("4096 negatives") && notes[0].contains("1000 images"), "{notes:?}");
 }
