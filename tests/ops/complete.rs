@@ -40,7 +40,11 @@ fn shaders_ops_and_cases_are_the_same_set() {
 
 #[test]
 fn every_needed_piece_is_there_and_is_needed() {
-    let needed: BTreeSet<&str> =
-        OPS.iter().flat_map(|op| op.shaders).flat_map(|shader| shader.needs()).chain(["lib/together.wgsl"]).collect();
+    let needed: BTreeSet<&str> = OPS
+        .iter()
+        .flat_map(|op| op.shaders)
+        .flat_map(|shader| shader.needs())
+        .chain(["lib/bank_f16.wgsl", "lib/noise_given.wgsl", "lib/together.wgsl"])
+        .collect();
     assert_eq!(needed, library().iter().map(|(name, _)| *name).collect());
 }

@@ -7,9 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use instdisc::data::{Dataset, Split};
 use instdisc::gpu::Gpu;
 use instdisc::nn::Stem;
-use instdisc::npid::{Loss, ZRule};
+use instdisc::npid::{BankFormat, Loss, Method, ZRule};
 use instdisc::optim::Schedule;
-use instdisc::train::tune::{problems_of, scores};
+use instdisc::train::tune::problems_of;
 use instdisc::train::{Choices, Config, Event, Feed, Outcome, Preset, Run, RunOptions, Source};
 use instdisc::{Error, Result};
 use std::io::IsTerminal;
@@ -70,6 +70,9 @@ pub(crate) struct Args {
     /// Weight of the proximal term [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     prox: Option<f32>,
+    /// How the memory bank is stored: f16 halves its memory [default: f32]
+    #[arg(long, value_enum)]
+    bank: Option<BankArg>,
     /// Images a step [default: 128 up to size 64, else 64]
     #[arg(long)]
     batch: Option<usize>,
@@ -141,6 +144,12 @@ enum FeedArg {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum BankArg {
+    F32,
+    F16,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum ZArg {
     First,
     Ema,
@@ -185,6 +194,7 @@ impl Args {
             tau: self.tau,
             bank_keep: self.bank_keep,
             prox: self.prox,
+            bank: self.bank.map(|b| if matches!(b, BankArg::F16) { BankFormat::F16 } else { BankFormat::F32 }),
             batch: self.batch,
             epochs: self.epochs,
             lr: self.lr,
@@ -263,11 +273,8 @@ fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> 
     }
     let Some(effort) = args.kernels.effort() else { return Run::new(gpu, config, source, Some(&args.out)) };
     let mut cache = kernels::cache(gpu);
-    let judged = scores(gpu, &config);
     Run::new_by(&kernels::known(gpu, &cache), config, source, Some(&args.out), |used| {
-        let mut problems = problems_of(used)?;
-        problems.push(judged);
-        kernels::choose(gpu, effort, &problems, &mut cache).map(Some)
+        kernels::choose(gpu, effort, &problems_of(used)?, &mut cache).map(Some)
     })
 }
 
@@ -312,7 +319,8 @@ fn print(config: &Config) {
         augmentation.side,
         count(net.dim, "number")
     );
-    eprintln!("loss: {loss}, tau {}, bank_keep {}, prox {}", method.tau, method.bank_keep, method.prox);
+    let Method { tau, bank_keep, prox, bank, .. } = method;
+    eprintln!("loss: {loss}, tau {tau}, bank {bank:?}, bank_keep {bank_keep}, prox {prox}");
     eprintln!(
         "training: batch {}, {} of {}, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
         config.batch,
