@@ -7,13 +7,13 @@
 // Shapes:   f, slope [b, DIM]; bank [rows, DIM]: the rows from `shard` on; own [b]; noise [b, m], given or drawn; z [4]: ln Z,
 //           1 once it is set, 0, 0; parts [b, LANES, DIM + 4]: the lane's slope, then its loss, max of s, sum of
 //           exp(s - max), 0; losses, spread [b] padded.
-// Dispatch: gather: a workgroup a sample, once for each run of tiles of a shard: rows first .. end, goes on with the parts
-//           unless first = 0; merge: a lane for a vec4 of a sample, 64 a workgroup, samples padded to 4; estimate: one
+// Dispatch: gather: a workgroup a sample, once for each tile of a shard: rows first .. end, goes on with the parts unless
+//           first = 0; merge: a lane for a vec4 of a sample, 64 a workgroup, samples padded to 4; estimate: one
 //           workgroup.
 // Order:    tiles of the bank rising; in a tile lane 0 begins with the positive, then a lane takes those of the negatives
 //           lane, lane + LANES, … that lie in it; merge adds lanes rising. So it depends on the tile, not on the shards.
-// Safety:   rows from a buffer are clamped to n - 1; a row is read only where first <= low <= row < high <= end, and the
-//           host binds a shard that holds rows first .. end.
+// Safety:   rows from a buffer are clamped to n - 1; a row is read only where first <= row < end, and the host binds a shard
+//           that holds those.
 // Source:   Wu et al. 2018, equations 4 to 8; in log space, so that no exponential overflows.
 
 struct Params {
@@ -24,12 +24,13 @@ struct Params {
     shard: u32,
     first: u32,
     end: u32,
-    tile: u32,
     inv_tau: f32,
     log_noise: f32,
     share: f32,
     keep: f32,
 }
+
+override SEVERAL: bool = false; // tiles, not all rows in one
 
 @group(0) @binding(0) var<storage, read> params: Params;
 @group(0) @binding(1) var<storage, read> f: array<vec4<f32>>;
@@ -75,7 +76,7 @@ fn gather(
     let part = (b * LANES + lane) * (DIM4 + 1u);
     var sum = array<vec4<f32>, DIM4>();
     var before = vec4<f32>(0.0, -1e30, 0.0, 0.0);
-    if size.first > 0u {
+    if SEVERAL && size.first > 0u {
         for (var d = 0u; d < DIM4; d++) {
             sum[d] = parts[part + d];
         }
@@ -84,40 +85,43 @@ fn gather(
     var total = before.x;
     var top = before.y;
     var mass = before.z;
-    for (var low = size.first; low < size.end; low += size.tile) {
-        let high = min(low + size.tile, size.end);
-        var positive = lane == 0u && self_row >= low && self_row < high;
-        var turn = lane;
-        loop {
-            // The next of the lane's rows that lies in this tile.
-            var row = self_row;
-            var found = positive;
+    var positive = lane == 0u && self_row >= size.first && self_row < size.end;
+    var turn = lane;
+    loop {
+        // The next of the lane's rows that lies in this tile.
+        var row = self_row;
+        var found = positive;
+        if SEVERAL {
             while !found && turn < size.negatives {
                 row = noise(b, turn);
-                found = row >= low && row < high;
+                found = row >= size.first && row < size.end;
                 turn += LANES;
             }
-            if !found {
-                break;
-            }
-            var held: array<vec4<f32>, DIM4>; // the row, gathered once
-            var dots = vec4<f32>(0.0);
-            for (var d = 0u; d < DIM4; d++) {
-                held[d] = bank_at((row - size.shard) * DIM4 + d);
-                dots += held[d] * own_f[d];
-            }
-            let s = (dots.x + dots.y + dots.z + dots.w) * size.inv_tau;
-            let a = select(s - shift, shift - s, positive);
-            total += softplus(a);
-            let weight = select(size.inv_tau, -size.inv_tau, positive) / (1.0 + exp(-a));
-            for (var d = 0u; d < DIM4; d++) {
-                sum[d] += held[d] * weight;
-            }
-            let higher = max(top, s);
-            mass = mass * exp(top - higher) + exp(s - higher);
-            top = higher;
-            positive = false;
+        } else if !found && turn < size.negatives {
+            row = noise(b, turn);
+            found = true;
+            turn += LANES;
         }
+        if !found {
+            break;
+        }
+        var held: array<vec4<f32>, DIM4>; // the row, gathered once
+        var dots = vec4<f32>(0.0);
+        for (var d = 0u; d < DIM4; d++) {
+            held[d] = bank_at((row - size.shard) * DIM4 + d);
+            dots += held[d] * own_f[d];
+        }
+        let s = (dots.x + dots.y + dots.z + dots.w) * size.inv_tau;
+        let a = select(s - shift, shift - s, positive);
+        total += softplus(a);
+        let weight = select(size.inv_tau, -size.inv_tau, positive) / (1.0 + exp(-a));
+        for (var d = 0u; d < DIM4; d++) {
+            sum[d] += held[d] * weight;
+        }
+        let higher = max(top, s);
+        mass = mass * exp(top - higher) + exp(s - higher);
+        top = higher;
+        positive = false;
     }
     for (var d = 0u; d < DIM4; d++) {
         parts[part + d] = sum[d];

@@ -98,23 +98,21 @@ pub fn nce(
         let advice = "draw fewer negatives, or use the exact softmax";
         return Err(Error::Limit { what: "nce (negatives)".into(), asked, allowed, advice });
     }
-    let params = move |l: Launch, [shard, first, end]: [usize; 3], tile: usize| {
+    let params = move |l: Launch, [shard, first, end]: [usize; 3]| {
         let l = l.tune("DIM4", dim4 as u32).tune("LANES", lanes as u32).param("batch", batch).param("n", n);
         let l = l.param("negatives", m).param("exclude", exclude).param("shard", shard).param("first", first).param("end", end);
-        let l = l.param("tile", tile).param("inv_tau", 1.0 / tau).param("log_noise", (m as f32 / n as f32).ln());
+        let l = l.param("inv_tau", 1.0 / tau).param("log_noise", (m as f32 / n as f32).ln());
         l.param("share", 1.0 / batch.max(1) as f32).param("keep", 0.0f32)
     };
     let losses = tape.output("nce", &[batch], Layout::Rows)?;
     let spread = tape.output("spread", &[batch], Layout::Rows)?;
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
     let parts = tape.output("parts", &[batch * lanes, 4 * dim4 + 4], Layout::Rows)?;
-    // In one tile a lane may meet all its negatives, so tiles of one dispatch are counted as if it met them in each.
-    let tiles = (super::MAX_ROUNDS / ((m.div_ceil(lanes) + 1) * rounds(dim4))).max(1);
-    let step = tiles.saturating_mul(bank.tile());
     for shard in bank.shards() {
-        for first in (shard.first..shard.end).step_by(step) {
-            let end = first.saturating_add(step).min(shard.end);
-            let gather = params(Launch::new(&SHADER, "gather"), [shard.first, first, end], bank.tile());
+        for first in (shard.first..shard.end).step_by(bank.tile()) {
+            let end = first.saturating_add(bank.tile()).min(shard.end);
+            let launch = Launch::new(&SHADER, "gather").on("SEVERAL", n > bank.tile());
+            let gather = params(launch, [shard.first, first, end]);
             let gather = match noise {
                 Noise::Given(_) => gather.swap("lib/noise_drawn.wgsl", "lib/noise_given.wgsl"),
                 Noise::Drawn { .. } => gather,
@@ -128,7 +126,7 @@ pub fn nce(
             tape.launch(gather.bind("bank", shard.tensor).bind("parts", parts).groups(batch).work(work))?;
         }
     }
-    let merge = params(Launch::new(&SHADER, "merge"), [0; 3], 1).bind("gathered", parts);
+    let merge = params(Launch::new(&SHADER, "merge"), [0; 3]).bind("gathered", parts);
     let merge = merge.bind("losses", losses).bind("slope", slope).bind("spread_out", spread);
     let work = Work::new(parts.words(), parts.words() + slope.words());
     tape.launch(merge.groups((padded(batch) * dim4).div_ceil(64)).work(work))?;
@@ -154,7 +152,7 @@ pub fn nce_estimate(tape: &mut Tape, spread: Tensor, z: Tensor, m: usize, n: usi
     super::within_rounds("nce_estimate", 2 * batch)?;
     let flag = tape.guard()?;
     let launch = Launch::new(&SHADER, "estimate").param("batch", batch).param("n", n).param("negatives", m);
-    let launch = ["exclude", "shard", "first", "end", "tile"].into_iter().fold(launch, |l, name| l.param(name, 0u32));
+    let launch = ["exclude", "shard", "first", "end"].into_iter().fold(launch, |l, name| l.param(name, 0u32));
     let launch = launch.param("inv_tau", 0.0f32).param("log_noise", 0.0f32).param("share", 0.0f32).param("keep", keep);
     tape.launch(launch.bind("spread", spread).bind("z_out", z).bind("flag", flag).groups(usize::from(batch > 0)))
 }

@@ -39,7 +39,7 @@ fn noise_drawn_in_the_loss_is_the_noise_that_is_drawn_before_it() {
                 false => ops::negatives(&mut tape, own, m, 40, exclude_own).unwrap().into(),
             };
             let nce = ops::nce(&mut tape, f, v, own, noise, z, 0.5).unwrap();
-            [nce.losses, nce.spread].map(|t| tape.keep(t).unwrap());
+            let _ = [nce.losses, nce.spread].map(|t| tape.keep(t).unwrap());
             tape.backward(nce.loss).unwrap();
             let df = tape.grad(f).unwrap();
             run(tape.compile().unwrap(), [f, v], Some(own), &[nce.loss, nce.losses, nce.spread, df])
@@ -57,7 +57,11 @@ fn a_loss_that_nothing_weighs_brings_its_gradient_without_a_dispatch() {
         tape.track(f).unwrap();
         let softmax = ops::softmax(&mut tape, f, v, own, 0.5).unwrap();
         let given = tape.input("upstream", &[1], Rows).unwrap();
-        if one { tape.backward(softmax.loss).unwrap() } else { tape.backward_from(softmax.loss, given).unwrap() }
+        if one {
+            tape.backward(softmax.loss).unwrap()
+        } else {
+            tape.backward_from(softmax.loss, given).unwrap()
+        }
         let df = tape.grad(f).unwrap();
         let mut program = tape.compile().unwrap();
         let count = program.dispatches().len();
