@@ -6,8 +6,8 @@
 // Shapes:   f [queries, dim4] in vec4; bank [rows, dim4]: the rows from `shard` on; lists [chunks, k, queries] of (key, row),
 //           each a heap with its worst at the root, where a key is a score whose bits order as whole numbers do; scores
 //           [queries, k padded to 4]; rows [queries, k].
-// Dispatch: scan: a lane ROWS queries and rows begin .. end of one chunk of a shard, LANES lanes a workgroup, queries
-//           fastest; begins new lists where `fresh`, else goes on; choose: a lane a query, 64 a workgroup. Folded.
+// Dispatch: scan: a lane ROWS queries and rows begin .. end of one chunk of a shard, LANES lanes a workgroup, alone or all one
+//           below the other (DOWN = LANES), queries fastest; begins new lists where `fresh`, else goes on; choose: a lane a query, 64 a workgroup. Folded.
 // Order:    of a dot product that of gemm's `nt`. Which k rows are best is no matter of order: of equal scores the lower row
 //           is the better one, so that no two rows are equal, and chunks and shards change nothing.
 // Safety:   queries are clamped to the last one before a load, rows to the last of the chunk, which ends at the shard's end;
@@ -83,36 +83,41 @@ fn scan(
     let size = params;
     let teams = (size.queries + ROWS * LANES - 1u) / (ROWS * LANES);
     let chunk = folded(group, groups) / teams;
-    let first = (folded(group, groups) % teams * LANES + lane) * ROWS;
+    let member = lane % TOGETHER;
+    let first = (folded(group, groups) % teams * LANES + lane) / TOGETHER * HIGH;
     if chunk >= size.chunks || first >= size.queries {
         return;
     }
     let start = chunk * size.chunk_rows + size.begin;
     let end = min(chunk * size.chunk_rows + min(size.end, size.chunk_rows), size.shard_rows);
-    var at: array<u32, ROWS>;
+    var at: array<u32, ROW_READS>;
+    for (var i = 0u; i < ROW_READS; i++) {
+        at[i] = min(first + row_read(i, member), size.queries - 1u) * size.dim4;
+    }
+    var query: array<u32, ROWS>;
     var worst: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-        at[r] = min(first + r, size.queries - 1u) * size.dim4;
+        query[r] = first + row_held(r, member);
         // Of queries past the last one nothing is better than this.
-        worst[r] = select(0xffffffffu, 0u, first + r < size.queries);
+        worst[r] = select(0xffffffffu, 0u, query[r] < size.queries);
     }
-    let list = chunk * size.k * size.queries + first;
+    let list = chunk * size.k * size.queries;
     for (var i = 0u; size.fresh != 0u && i < size.k; i++) {
         for (var r = 0u; r < ROWS; r++) {
-            if first + r < size.queries {
-                lists[place(list, i) + r] = vec2<u32>(0u, 0xffffffffu);
+            if query[r] < size.queries {
+                lists[place(list + query[r], i)] = vec2<u32>(0u, 0xffffffffu);
             }
         }
     }
     for (var r = 0u; size.fresh == 0u && r < ROWS; r++) {
-        if first + r < size.queries {
-            worst[r] = lists[list + r].x;
+        if query[r] < size.queries {
+            worst[r] = lists[list + query[r]].x;
         }
     }
     for (var row = start; row < end; row += NEW_ROWS) {
         var columns: array<u32, COLUMN_READS>;
         for (var i = 0u; i < COLUMN_READS; i++) {
-            columns[i] = min(row + i, end - 1u) * size.dim4;
+            columns[i] = min(row + element_read(i, member), end - 1u) * size.dim4;
         }
         var tile: Tile;
         for (var n = 0u; n < size.dim4; n++) {
@@ -146,8 +151,8 @@ fn scan(
                 let key = keys[r * COLS + c / 4u][c % 4u];
                 // Rows rise, so that of equal scores the one in the list is the better.
                 if key > worst[r] {
-                    replace_worst(list + r, size.k, vec2<u32>(key, size.shard + row + c));
-                    worst[r] = lists[list + r].x;
+                    replace_worst(list + query[r], size.k, vec2<u32>(key, size.shard + row + c));
+                    worst[r] = lists[list + query[r]].x;
                 }
             }
         }

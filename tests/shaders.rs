@@ -43,8 +43,13 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         "softmax.wgsl" => all.extend(
             [1, 2, 32, 33, 128].into_iter().flat_map(|dim| [Vec::new(), HALF.to_vec()].map(|swap| (vec![("DIM4", dim)], swap))),
         ),
-        "top_k.wgsl" => all
-            .extend([8, 64].into_iter().flat_map(|lanes| [Vec::new(), HALF.to_vec()].map(|swap| (vec![("LANES", lanes)], swap)))),
+        "top_k.wgsl" => {
+            for half in [Vec::new(), HALF.to_vec()] {
+                all.extend([8, 64].map(|lanes| (vec![("LANES", lanes)], half.clone())));
+                let together = [vec![("lib/apart.wgsl", "lib/together.wgsl")], half].concat();
+                all.extend([4, 8].map(|down| (vec![("LANES", down), ("DOWN", down)], together.clone())));
+            }
+        }
         "nce.wgsl" => {
             let sizes = [(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)];
             let given = vec![("lib/noise_drawn.wgsl", "lib/noise_given.wgsl")];

@@ -52,7 +52,13 @@ pub fn top_k(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, k: usize) -> Res
     // an empty list.
     let software = tape.gpu().facts().software;
     let blocks = queries.div_ceil(HELD).max(1);
-    let lanes = if software { 8 } else { blocks.next_power_of_two().clamp(8, 64) };
+    // On processors the lanes of a workgroup hand each other the rows of the bank, of which each reads a part.
+    let down = tape.gpu().together() as usize;
+    let lanes = match down {
+        1 if software => 8,
+        1 => blocks.next_power_of_two().clamp(8, 64),
+        down => down,
+    };
     let wanted = if software { 64 } else { 16_384 };
     let most = super::MAX_ROUNDS / (k * (insert + 1)) - 1;
     let longest = bank.shards().iter().map(|s| s.end - s.first).max().unwrap_or(0);
@@ -70,7 +76,9 @@ pub fn top_k(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, k: usize) -> Res
         for begin in (0..chunk_rows).step_by(step) {
             let taken = step.min(chunk_rows - begin) * chunks;
             let fresh = shard.first == 0 && begin == 0;
-            let scan = params(Launch::new(&SHADER, "scan"), [shard.first, rows, chunk_rows], [begin, begin + step], fresh);
+            let launch = Launch::new(&SHADER, "scan").tune("DOWN", down as u32);
+            let launch = if down > 1 { launch.swap("lib/apart.wgsl", "lib/together.wgsl") } else { launch };
+            let scan = params(launch, [shard.first, rows, chunk_rows], [begin, begin + step], fresh);
             let words = teams * taken * bank.row_words(dim) + f.words();
             let scan = bank.read_by(scan).bind("f", f).bind("bank", shard.tensor).groups(teams * chunks);
             tape.launch(scan.work(Work::new(2 * queries * taken * dim, words)))?;
