@@ -8,7 +8,7 @@
 //           pull, then top, mass, s_own or 0, 0; losses [b] padded.
 // Dispatch: stream: a lane a sample, LANES samples and rows begin .. end of one chunk a workgroup, samples fastest, goes on
 //           with the parts unless begin = 0; merge: a lane a vec4 of a sample, 64 a workgroup, samples padded to 4. Folded.
-// Order:    rows of a chunk rising, four at a time, what came before scaled whenever the maximum rises; chunks rising.
+// Order:    rows of a chunk rising, two at a time, what came before scaled whenever the maximum rises; chunks rising.
 // Safety:   a row is below its chunk's end and n, and the host binds a shard that holds the whole chunk; own rows are
 //           clamped to n - 1.
 // Source:   Wu et al. 2018, equation 2; running maximum of Milakov and Gimelshein 2018.
@@ -81,27 +81,24 @@ fn stream(
     var self_score = before.z;
     let start = chunk * size.chunk_rows + size.begin;
     let end = min(chunk * size.chunk_rows + min(size.end, size.chunk_rows), size.n);
-    for (var row = start; row < end; row += 4u) {
-        let rows = vec4<u32>(row, row + 1u, row + 2u, row + 3u);
-        let at = (min(rows, vec4<u32>(end - 1u)) - size.shard) * DIM4;
-        var dots = array<vec4<f32>, 4>();
+    for (var row = start; row < end; row += 2u) {
+        let rows = vec2<u32>(row, row + 1u);
+        let at = (min(rows, vec2<u32>(end - 1u)) - size.shard) * DIM4;
+        var first = vec4<f32>(0.0);
+        var second = vec4<f32>(0.0);
         for (var d = 0u; d < DIM4; d++) {
-            let q = own_f[d];
-            dots[0] += bank_at(at.x + d) * q;
-            dots[1] += bank_at(at.y + d) * q;
-            dots[2] += bank_at(at.z + d) * q;
-            dots[3] += bank_at(at.w + d) * q;
+            first += bank_at(at.x + d) * own_f[d];
+            second += bank_at(at.y + d) * own_f[d];
         }
-        let all = vec4<f32>(across(dots[0]), across(dots[1]), across(dots[2]), across(dots[3])) * size.inv_tau;
-        let s = select(vec4<f32>(-1e30), all, rows < vec4<u32>(end));
-        let higher = max(top, max(max(s.x, s.y), max(s.z, s.w)));
+        let all = vec2<f32>(across(first), across(second)) * size.inv_tau;
+        let s = select(vec2<f32>(-1e30), all, rows < vec2<u32>(end));
+        let higher = max(top, max(s.x, s.y));
         let shrink = select(exp(top - higher), 1.0, top == higher);
         top = higher;
-        let p = select(vec4<f32>(0.0), exp(s - higher), rows < vec4<u32>(end));
-        mass = mass * shrink + ((p.x + p.y) + (p.z + p.w));
+        let p = select(vec2<f32>(0.0), exp(s - higher), rows < vec2<u32>(end));
+        mass = mass * shrink + (p.x + p.y);
         for (var d = 0u; d < DIM4; d++) {
-            pull[d] = pull[d] * shrink + ((bank_at(at.x + d) * p.x + bank_at(at.y + d) * p.y)
-                + (bank_at(at.z + d) * p.z + bank_at(at.w + d) * p.w));
+            pull[d] = pull[d] * shrink + (bank_at(at.x + d) * p.x + bank_at(at.y + d) * p.y);
         }
     }
     let self_row = min(own[b], size.n - 1u);

@@ -46,8 +46,8 @@ pub fn softmax(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, own: Tensor, t
     let chunk_rows = n.div_ceil(64).next_power_of_two().max(256).min(bank.tile());
     let chunks = n.div_ceil(chunk_rows);
     super::within_rounds("softmax", 2 * chunks)?;
-    // Four rows cost a lane two loops over their columns. A dispatch takes as many rows of each chunk as it may.
-    let step = (super::MAX_ROUNDS / (2 * dim4 + 1) * 4).max(4);
+    // Two rows cost a lane two loops over their columns. A dispatch takes as many rows of each chunk as it may.
+    let step = (super::MAX_ROUNDS / (2 * dim4 + 1) * 2).max(2);
     let params = move |l: Launch, [shard, chunk, chunks]: [usize; 3], [begin, end]: [usize; 2]| {
         let l = l.tune("DIM4", dim4 as u32).param("batch", batch).param("n", n).param("shard", shard);
         let l = l.param("chunk", chunk).param("chunks", chunks).param("chunk_rows", chunk_rows);
