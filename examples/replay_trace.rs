@@ -78,8 +78,8 @@ impl Trace {
             "nce" => Loss::Nce { negatives: whole("negatives")?, z: ZRule::First, exclude_own: false },
             _ => return Err(fault("loss")),
         };
-        let method =
-            Method { loss, tau: number("tau")? as f32, bank_keep: number("bank_keep")? as f32, prox: number("prox")? as f32 };
+        let [tau, bank_keep, prox] = ["tau", "bank_keep", "prox"].map(&number);
+        let method = Method { loss, tau: tau? as f32, bank_keep: bank_keep? as f32, prox: prox? as f32, ..Method::default() };
         Ok(Self {
             config: ResNetConfig { block, blocks, width: whole("width")?, groups: whole("groups")?, stem, dim: whole("dim")? },
             method,

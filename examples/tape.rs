@@ -25,8 +25,7 @@ fn main() -> Result<()> {
     let weight = tape.parameter(&store, "fc.weight")?;
     let projected = ops::linear(&mut tape, x, weight, None)?;
     let f = ops::l2norm(&mut tape, projected, 1e-12)?;
-    let losses = ops::softmax(&mut tape, f, bank, own, 0.2)?;
-    let loss = ops::mean(&mut tape, losses)?;
+    let loss = ops::softmax(&mut tape, f, bank, own, 0.2)?.loss;
     tape.keep(loss)?;
     tape.backward(loss)?;
     tape.segment("update");

@@ -1,32 +1,40 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/bank_f32.wgsl
 // softmax: cross-entropy of every sample's own row against the whole bank, streamed: scores are never stored.
 //   with s_j = v_j.f / tau:
-//   stream    over a chunk of rows: top = max s_j, mass = sum exp(s_j - top), pull = sum exp(s_j - top) v_j
-//   merge     loss = top + ln mass - s_own;   d loss / d f = (pull / mass - v_own) / tau
-// Shapes:   f, slope [b, DIM]; bank [n, DIM]; own [b]; parts [chunks, b, DIM + 4]: pull, then top, mass, 0, 0;
-//           loss [b] padded.
-// Dispatch: stream: a lane a sample, LANES samples and one chunk a workgroup, samples fastest; merge: a lane a vec4 of a
-//           sample, 64 a workgroup, samples padded to 4. Folded.
-// Order:    rows of a chunk rising, the chunk's terms scaled whenever the maximum rises; chunks rising.
-// Safety:   row < n by the loop's bound; own rows are clamped to n - 1.
+//   stream    over rows of a chunk: top = max s_j, mass = sum exp(s_j - top), pull = sum exp(s_j - top) v_j; and of the
+//             chunk with the sample's own row that row and its s
+//   merge     loss = top + ln mass - s_own;   d loss / d f = (pull / mass - v_own) / tau, times `share`
+// Shapes:   f, slope, self_rows [b, DIM]; bank [rows, DIM]: the rows from `shard` on; own [b]; parts [chunks, b, DIM + 4]:
+//           pull, then top, mass, s_own or 0, 0; losses [b] padded.
+// Dispatch: stream: a lane a sample, LANES samples and rows begin .. end of one chunk a workgroup, samples fastest, goes on
+//           with the parts unless begin = 0; merge: a lane a vec4 of a sample, 64 a workgroup, samples padded to 4. Folded.
+// Order:    rows of a chunk rising, two at a time, what came before scaled whenever the maximum rises; chunks rising.
+// Safety:   a row is below its chunk's end and n, and the host binds a shard that holds the whole chunk; own rows are
+//           clamped to n - 1.
 // Source:   Wu et al. 2018, equation 2; running maximum of Milakov and Gimelshein 2018.
 
 struct Params {
     batch: u32,
     n: u32,
+    shard: u32,
+    chunk: u32,
     chunks: u32,
     chunk_rows: u32,
+    begin: u32,
+    end: u32,
     inv_tau: f32,
+    share: f32,
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
 @group(0) @binding(1) var<storage, read> f: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> bank: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> parts_out: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> parts: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> own: array<u32>;
-@group(0) @binding(6) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(7) var<storage, read_write> slope: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> own: array<u32>;
+@group(0) @binding(3) var<storage, read_write> parts: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> self_rows_out: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> streamed: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> self_rows: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(8) var<storage, read_write> slope: array<vec4<f32>>;
 
 // tune
 const DIM4 = 32u; // DIM / 4
@@ -37,51 +45,76 @@ fn part_of(chunk: u32, b: u32) -> u32 {
     return (chunk * params.batch + b) * (DIM4 + 1u);
 }
 
+fn across(v: vec4<f32>) -> f32 {
+    return v.x + v.y + v.z + v.w;
+}
+
 @compute @workgroup_size(LANES)
 fn stream(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let teams = (params.batch + LANES - 1u) / LANES;
-    let chunk = folded(group, groups) / teams;
+    let size = params;
+    let teams = (size.batch + LANES - 1u) / LANES;
+    let place = folded(group, groups) / teams;
+    let chunk = size.chunk + place;
     let b = folded(group, groups) % teams * LANES + lane;
-    if chunk >= params.chunks || b >= params.batch {
+    if place >= size.chunks || b >= size.batch {
         return;
     }
     var own_f = array<vec4<f32>, DIM4>();
     for (var d = 0u; d < DIM4; d++) {
         own_f[d] = f[b * DIM4 + d];
     }
+    let part = part_of(chunk, b);
     var pull = array<vec4<f32>, DIM4>();
-    var top = -1e30;
-    var mass = 0.0;
-    let end = min((chunk + 1u) * params.chunk_rows, params.n);
-    for (var row = chunk * params.chunk_rows; row < end; row++) {
+    var before = vec4<f32>(-1e30, 0.0, 0.0, 0.0);
+    if size.begin > 0u {
+        for (var d = 0u; d < DIM4; d++) {
+            pull[d] = parts[part + d];
+        }
+        before = parts[part + DIM4];
+    }
+    var top = before.x;
+    var mass = before.y;
+    var self_score = before.z;
+    let start = chunk * size.chunk_rows + size.begin;
+    let end = min(chunk * size.chunk_rows + min(size.end, size.chunk_rows), size.n);
+    for (var row = start; row < end; row += 2u) {
+        let rows = vec2<u32>(row, row + 1u);
+        let at = (min(rows, vec2<u32>(end - 1u)) - size.shard) * DIM4;
+        var first = vec4<f32>(0.0);
+        var second = vec4<f32>(0.0);
+        for (var d = 0u; d < DIM4; d++) {
+            first += bank_at(at.x + d) * own_f[d];
+            second += bank_at(at.y + d) * own_f[d];
+        }
+        let all = vec2<f32>(across(first), across(second)) * size.inv_tau;
+        let s = select(vec2<f32>(-1e30), all, rows < vec2<u32>(end));
+        let higher = max(top, max(s.x, s.y));
+        let shrink = select(exp(top - higher), 1.0, top == higher);
+        top = higher;
+        let p = select(vec2<f32>(0.0), exp(s - higher), rows < vec2<u32>(end));
+        mass = mass * shrink + (p.x + p.y);
+        for (var d = 0u; d < DIM4; d++) {
+            pull[d] = pull[d] * shrink + (bank_at(at.x + d) * p.x + bank_at(at.y + d) * p.y);
+        }
+    }
+    let self_row = min(own[b], size.n - 1u);
+    if self_row >= start && self_row < end {
         var dots = vec4<f32>(0.0);
         for (var d = 0u; d < DIM4; d++) {
-            dots += bank[row * DIM4 + d] * own_f[d];
+            let v = bank_at((self_row - size.shard) * DIM4 + d);
+            self_rows_out[b * DIM4 + d] = v;
+            dots += v * own_f[d];
         }
-        let s = (dots.x + dots.y + dots.z + dots.w) * params.inv_tau;
-        if s > top {
-            let shrink = exp(top - s);
-            mass *= shrink;
-            for (var d = 0u; d < DIM4; d++) {
-                pull[d] *= shrink;
-            }
-            top = s;
-        }
-        let p = exp(s - top);
-        mass += p;
-        for (var d = 0u; d < DIM4; d++) {
-            pull[d] += bank[row * DIM4 + d] * p;
-        }
+        self_score = across(dots) * size.inv_tau;
     }
-    let part = part_of(chunk, b);
     for (var d = 0u; d < DIM4; d++) {
-        parts_out[part + d] = pull[d];
+        parts[part + d] = pull[d];
     }
-    parts_out[part + DIM4] = vec4<f32>(top, mass, 0.0, 0.0);
+    parts[part + DIM4] = vec4<f32>(top, mass, self_score, 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -95,29 +128,26 @@ fn merge(
     let d = i % DIM4;
     if b >= params.batch {
         if d == 0u && b < (params.batch + 3u) / 4u * 4u {
-            loss[b] = 0.0;
+            losses[b] = 0.0;
         }
         return;
     }
     var top = -1e30;
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        top = max(top, parts[part_of(chunk, b) + DIM4].x);
+        top = max(top, streamed[part_of(chunk, b) + DIM4].x);
     }
     var mass = 0.0;
+    var self_score = 0.0;
     var pull = vec4<f32>(0.0);
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        let head = parts[part_of(chunk, b) + DIM4];
+        let head = streamed[part_of(chunk, b) + DIM4];
         let shrink = exp(head.x - top);
         mass += head.y * shrink;
-        pull += parts[part_of(chunk, b) + d] * shrink;
+        self_score += head.z;
+        pull += streamed[part_of(chunk, b) + d] * shrink;
     }
-    let row = min(own[b], params.n - 1u);
-    slope[i] = (pull / mass - bank[row * DIM4 + d]) * params.inv_tau;
+    slope[i] = (pull / mass - self_rows[i]) * (params.inv_tau * params.share);
     if d == 0u {
-        var dots = vec4<f32>(0.0);
-        for (var k = 0u; k < DIM4; k++) {
-            dots += bank[row * DIM4 + k] * f[b * DIM4 + k];
-        }
-        loss[b] = top + log(mass) - (dots.x + dots.y + dots.z + dots.w) * params.inv_tau;
+        losses[b] = top + log(mass) - self_score;
     }
 }

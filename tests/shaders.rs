@@ -11,6 +11,9 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 type Tune = Vec<(&'static str, u32)>;
 type Swap = Vec<(&'static str, &'static str)>;
 
+/// The bank in 16 bits.
+const HALF: &[(&str, &str)] = &[("lib/bank_f32.wgsl", "lib/bank_f16.wgsl")];
+
 /// Every shader: those of the ops, and the one that measures the adapter.
 fn shaders() -> impl Iterator<Item = &'static Shader> {
     OPS.iter().flat_map(|op| op.shaders).copied().chain([&PEAK_SHADER])
@@ -37,10 +40,21 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
         "batch_norm.wgsl" => all.push((vec![("LANES", 8)], Vec::new())),
-        "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| (vec![("DIM4", dim)], Vec::new()))),
+        "softmax.wgsl" => all.extend(
+            [1, 2, 32, 33, 128].into_iter().flat_map(|dim| [Vec::new(), HALF.to_vec()].map(|swap| (vec![("DIM4", dim)], swap))),
+        ),
+        "top_k.wgsl" => {
+            for half in [Vec::new(), HALF.to_vec()] {
+                all.extend([8, 64].map(|lanes| (vec![("LANES", lanes)], half.clone())));
+                let together = [vec![("lib/apart.wgsl", "lib/together.wgsl")], half].concat();
+                all.extend([4, 8].map(|down| (vec![("LANES", down), ("DOWN", down)], together.clone())));
+            }
+        }
         "nce.wgsl" => {
             let sizes = [(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)];
-            all.extend(sizes.map(|(d, l)| (vec![("DIM4", d), ("LANES", l)], Vec::new())));
+            let given = vec![("lib/noise_drawn.wgsl", "lib/noise_given.wgsl")];
+            let swaps = [Vec::new(), given.clone(), HALF.to_vec(), [given, HALF.to_vec()].concat()];
+            all.extend(sizes.into_iter().flat_map(|(d, l)| swaps.clone().map(|s| (vec![("DIM4", d), ("LANES", l)], s))));
         }
         _ => {}
     }
@@ -69,8 +83,9 @@ fn translate(
     constants: &naga::back::PipelineConstants,
     subgroups: bool,
 ) -> Result<(), String> {
-    let mut validator =
-        Validator::new(ValidationFlags::all(), if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() });
+    // To unpack 16-bit floats asks for no feature; naga counts it apart.
+    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let mut validator = Validator::new(ValidationFlags::all(), if subgroups { core | Capabilities::SUBGROUP } else { core });
     validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
     validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
     let info = validator.validate(module).map_err(|e| format!("{e:?}"))?;
@@ -102,13 +117,14 @@ fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
     let (mut points, mut variants, mut failed) = (0, 0, Vec::new());
     for shader in shaders() {
         for (tune, swap) in tunes(shader.file()) {
+            let subgroups = swap.iter().any(|(_, to)| *to == "lib/together.wgsl");
             let source = shader.source(&tune, &swap).unwrap();
             let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
             points += if tune.is_empty() { module.entry_points.len() } else { 0 };
             for constants in switches(&module) {
                 for entry in &module.entry_points {
                     variants += 1;
-                    if let Err(text) = translate(&module, &entry.name, &constants, !swap.is_empty()) {
+                    if let Err(text) = translate(&module, &entry.name, &constants, subgroups) {
                         failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", shader.file(), entry.name));
                     }
                 }

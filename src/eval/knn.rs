@@ -3,7 +3,7 @@
 use super::Matrix;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::ops::{self, GemmSizes};
+use crate::ops::{self, Bank, bank_tile};
 use crate::shape::{Layout, padded};
 use crate::tape::Tape;
 use serde::Serialize;
@@ -17,66 +17,55 @@ pub struct Neighbour {
     pub score: f32,
 }
 
-/// Rows of the bank and queries in one product: 32 MiB of scores at most.
-const BANK_ROWS: usize = 65_536;
-const QUERIES: usize = 128;
-
-/// The largest product that [`neighbours`] computes at once.
-pub fn scores_at_once(gpu: &Gpu, bank_rows: usize, cols: usize, queries: usize) -> GemmSizes {
-    let binding = (gpu.limits().max_storage_buffer_binding_size / 4) as usize;
-    let most = BANK_ROWS.min(binding / padded(cols).max(1)).min(binding / QUERIES).max(1);
-    GemmSizes { batch: 1, rows: QUERIES.min(queries.max(1)), depth: cols, cols: most.min(bank_rows) }
-}
+/// Queries at once: enough to keep a device busy and to read the bank seldom.
+const QUERIES: usize = 1024;
 
 /// The `k` rows of `bank` with the largest dot products with each query, the best first; equal scores by row.
 ///
-/// The scores are computed on the device in blocks, the best are chosen on the host. With fewer than `k` rows all come.
+/// With fewer than `k` rows all come. Found by [`ops::top_k`]: the device keeps the best as it goes, and no scores are
+/// stored.
 ///
 /// # Errors
-/// [`Error::Shape`] where the columns differ or the bank is empty; [`Error::DeviceLost`], [`Error::OutOfMemory`].
+/// [`Error::Shape`] where the columns differ or the bank is empty; [`Error::Limit`] for a `k` of some thousands;
+/// [`Error::DeviceLost`], [`Error::OutOfMemory`].
 pub fn neighbours(gpu: &Gpu, bank: &Matrix, queries: &Matrix, k: usize) -> Result<Vec<Vec<Neighbour>>> {
     if bank.cols != queries.cols || bank.rows() == 0 {
         let got = format!("[{}, {}]", bank.rows(), bank.cols);
         return Err(Error::shape("neighbours", "bank", format!("at least one row of {} columns", queries.cols), got));
     }
-    let mut best: Vec<Vec<Neighbour>> = vec![Vec::new(); queries.rows()];
-    let GemmSizes { rows: width, cols: block_rows, .. } = scores_at_once(gpu, bank.rows(), bank.cols, queries.rows());
-    for (block, rows) in bank.values.chunks(block_rows * bank.cols).enumerate() {
-        let count = rows.len() / bank.cols;
-        let mut tape = Tape::new(gpu);
-        let f = tape.input("queries", &[width, bank.cols], Layout::Rows)?;
-        let v = tape.input("bank", &[count, bank.cols], Layout::Rows)?;
-        let scores = ops::scores(&mut tape, f, v)?;
-        tape.keep(scores)?;
-        let mut program = tape.compile()?;
-        program.write(v, rows)?;
-        for (start, some) in queries.values.chunks(width * bank.cols).enumerate() {
-            let mut padded = some.to_vec();
-            padded.resize(width * bank.cols, 0.0);
-            program.write(f, &padded)?;
-            program.run()?;
-            let scores = program.read(scores)?;
-            for (place, scores) in scores.chunks(count).take(some.len() / bank.cols).enumerate() {
-                let found = &mut best[start * width + place];
-                let rows = scores.iter().enumerate().map(|(i, s)| Neighbour { row: (block * block_rows + i) as u32, score: *s });
-                found.extend(rows);
-                keep_best(found, k);
-            }
-        }
+    let k = k.min(bank.rows());
+    if k == 0 || queries.rows() == 0 {
+        return Ok(vec![Vec::new(); queries.rows()]);
+    }
+    let (cols, width) = (bank.cols, queries.rows().min(QUERIES));
+    let mut tape = Tape::new(gpu);
+    let f = tape.input("queries", &[width, cols], Layout::Rows)?;
+    let binding = (gpu.limits().max_storage_buffer_binding_size.min(gpu.limits().max_buffer_size) / 4) as usize;
+    let tile = 1 << (binding / padded(cols)).clamp(1, bank_tile(cols)).ilog2();
+    let shard = binding / padded(cols) / tile * tile;
+    let parts: Vec<&[f32]> = bank.values.chunks(shard.max(tile) * cols).collect();
+    let input = |rows: &&[f32]| tape.input("bank", &[rows.len() / cols, cols], Layout::Rows);
+    let shards = parts.iter().map(input).collect::<Result<Vec<_>>>()?;
+    let found = ops::top_k(&mut tape, f, Bank::new(&shards, tile)?, k)?;
+    tape.keep(found.scores)?;
+    tape.keep(found.rows)?;
+    let mut program = tape.compile()?;
+    for (tensor, rows) in shards.iter().zip(parts) {
+        program.write(*tensor, rows)?;
+    }
+    let mut best = Vec::with_capacity(queries.rows());
+    for some in queries.values.chunks(width * cols) {
+        let mut whole = some.to_vec();
+        whole.resize(width * cols, 0.0);
+        program.write(f, &whole)?;
+        program.run()?;
+        let (scores, rows) = (program.read(found.scores)?, program.read_words(found.rows)?);
+        let pairs = scores.chunks(k).zip(rows.chunks(k)).take(some.len() / cols);
+        best.extend(pairs.map(|(scores, rows)| {
+            scores.iter().zip(rows).map(|(score, row)| Neighbour { row: *row, score: *score }).collect::<Vec<_>>()
+        }));
     }
     Ok(best)
-}
-
-/// Sort by falling score, then rising row, and keep the first `k`.
-fn keep_best(found: &mut Vec<Neighbour>, k: usize) {
-    let order = |a: &Neighbour, b: &Neighbour| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row));
-    if k < found.len() {
-        if k > 0 {
-            found.select_nth_unstable_by(k - 1, order);
-        }
-        found.truncate(k);
-    }
-    found.sort_unstable_by(order);
 }
 
 /// What a weighted vote of neighbours got right.
@@ -151,13 +140,6 @@ mod tests {
         let found = [(0, 0.9), (1, 0.3), (2, 0.3)].map(|(row, score)| Neighbour { row, score });
         assert_eq!(vote(&found, &|row| Some(u32::from(row > 0)), 0.07), [0, 1]);
         assert_eq!(vote(&found, &|row| Some(u32::from(row > 0)), 10.0), [1, 0]);
-    }
-
-    #[test]
-    fn equal_scores_keep_the_lower_row() {
-        let mut found: Vec<_> = (0..9).map(|row| Neighbour { row: 8 - row, score: 0.5 }).collect();
-        keep_best(&mut found, 3);
-        assert_eq!(found.iter().map(|n| n.row).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod embed;
 mod knn;
 
 pub use embed::{Embedder, Layer};
-pub use knn::{Accuracy, Neighbour, accuracy, neighbours, scores_at_once};
+pub use knn::{Accuracy, Neighbour, accuracy, neighbours};
 
 use crate::error::{Error, Result};
 

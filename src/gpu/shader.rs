@@ -20,10 +20,15 @@ pub fn library() -> &'static [(&'static str, &'static str)] {
     &[
         ("lib/affine.wgsl", include_str!("../../shaders/lib/affine.wgsl")),
         ("lib/apart.wgsl", include_str!("../../shaders/lib/apart.wgsl")),
+        ("lib/bank_f16.wgsl", include_str!("../../shaders/lib/bank_f16.wgsl")),
+        ("lib/bank_f32.wgsl", include_str!("../../shaders/lib/bank_f32.wgsl")),
+        ("lib/bank_words.wgsl", include_str!("../../shaders/lib/bank_words.wgsl")),
         ("lib/gemm_lanes.wgsl", include_str!("../../shaders/lib/gemm_lanes.wgsl")),
         ("lib/gemm_tiled.wgsl", include_str!("../../shaders/lib/gemm_tiled.wgsl")),
         ("lib/grid.wgsl", include_str!("../../shaders/lib/grid.wgsl")),
         ("lib/moments.wgsl", include_str!("../../shaders/lib/moments.wgsl")),
+        ("lib/noise_drawn.wgsl", include_str!("../../shaders/lib/noise_drawn.wgsl")),
+        ("lib/noise_given.wgsl", include_str!("../../shaders/lib/noise_given.wgsl")),
         ("lib/plain.wgsl", include_str!("../../shaders/lib/plain.wgsl")),
         ("lib/rng.wgsl", include_str!("../../shaders/lib/rng.wgsl")),
         ("lib/slopes.wgsl", include_str!("../../shaders/lib/slopes.wgsl")),
@@ -139,8 +144,11 @@ impl Shader {
         let source = self.source(tune, swap)?;
         let fault = |text: String| Error::Gpu { label: self.file.into(), text };
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| fault(e.emit_to_string(&source)))?;
-        // Only swapped pieces may go beyond what every device has; the device itself refuses what it lacks.
-        let beyond = if swap.is_empty() { naga::valid::Capabilities::empty() } else { naga::valid::Capabilities::SUBGROUP };
+        // Only this piece goes beyond what every device has; the device itself refuses what it lacks.
+        let together = swap.iter().any(|(_, to)| *to == "lib/together.wgsl");
+        // To unpack 16-bit floats asks for no feature; naga counts it apart.
+        let core = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let beyond = if together { core | naga::valid::Capabilities::SUBGROUP } else { core };
         let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), beyond);
         validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
         validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());

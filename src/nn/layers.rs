@@ -123,7 +123,7 @@ impl Statistics {
     /// Those of one norm.
     fn of(&self, tape: &mut Tape, store: &Store, norm: &BatchNorm2d) -> Result<ops::Norm> {
         tape.scope(&norm.name);
-        let running = store.state(&format!("{}.{}", norm.name, GROUPS[0]))?.range();
+        let running = store.state(&format!("{}.{}", norm.name, GROUPS[0]))?.range()?;
         let range = Bound { offset: 5 * running.offset, words: 5 * running.words, ..self.range.clone() };
         let stats = tape.bound("stats", &[range.words / 4, 4], Layout::Rows, Element::F32, range)?;
         let [weight, bias] = norm.affine();

@@ -1,10 +1,10 @@
 //! The method: a memory bank with a row for every image, and the losses that tell each image from all others.
 
 use crate::error::{Error, Result};
-use crate::ops;
+use crate::ops::{self, Bank, Noise};
 use crate::rng::{Sequence, Stream};
 use crate::shape::Layout;
-use crate::tape::{Store, StoreBuilder, Tape, Tensor};
+use crate::tape::{Element, Split, Store, StoreBuilder, Tape, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// How the normalising constant Z of the noise-contrastive loss is found.
@@ -34,6 +34,17 @@ pub enum Loss {
     },
 }
 
+/// How the bank's numbers are stored. What is computed from them is in 32 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BankFormat {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit floats: half the memory, and half the bytes that a loss reads. Each update rounds to the nearest.
+    F16,
+}
+
 /// The settings of the method.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Method {
@@ -45,11 +56,14 @@ pub struct Method {
     pub bank_keep: f32,
     /// λ, the weight of the proximal term; 0 for none (equation 9).
     pub prox: f32,
+    /// How the bank is stored.
+    #[serde(default)]
+    pub bank: BankFormat,
 }
 
 impl Default for Method {
     fn default() -> Self {
-        Self { loss: Loss::Softmax, tau: 0.1, bank_keep: 0.5, prox: 0.0 }
+        Self { loss: Loss::Softmax, tau: 0.1, bank_keep: 0.5, prox: 0.0, bank: BankFormat::F32 }
     }
 }
 
@@ -59,13 +73,13 @@ pub const BANK: &str = "bank";
 pub const Z: &str = "z";
 
 /// What a loss records on a tape.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Objective {
     /// The mean over the batch, a scalar `[1]`.
     pub loss: Tensor,
     /// Of the noise-contrastive loss: what Z is estimated from, with m.
     spread: Option<(Tensor, usize)>,
-    bank: Tensor,
+    bank: Bank,
     z: Tensor,
 }
 
@@ -76,17 +90,34 @@ impl Objective {
     }
 
     /// The same with Z estimated from `spread`, of any number of samples.
-    pub fn with_spread(self, spread: Option<Tensor>) -> Self {
-        Self { spread: spread.zip(self.spread).map(|(all, (_, m))| (all, m)), ..self }
+    pub fn with_spread(&self, spread: Option<Tensor>) -> Self {
+        Self { spread: spread.zip(self.spread).map(|(all, (_, m))| (all, m)), ..self.clone() }
     }
 }
 
+/// The bank in `store`, for ops to read.
+///
+/// # Errors
+/// [`Error::Value`] where the store has none.
+pub fn bank(tape: &mut Tape, store: &Store) -> Result<Bank> {
+    let tile = store.state(BANK)?.tile.unwrap_or(usize::MAX / 2 + 1);
+    Bank::new(&tape.state_shards(store, BANK)?, tile)
+}
+
 impl Method {
-    /// Declare the bank, `n` random unit rows of `dim` numbers, and Z.
+    /// Declare the bank, `n` random unit rows of `dim` numbers, and Z. The bank lies in as few buffers as the device lets it.
     ///
     /// # Errors
     /// [`Error::Value`] for an empty bank.
     pub fn declare(&self, builder: &mut StoreBuilder, n: usize, dim: usize, seed: u64) -> Result<()> {
+        self.declare_split(builder, n, dim, seed, Split { tile: ops::bank_tile(dim), shards: 1 })
+    }
+
+    /// The same with the bank split as asked for. Bits depend on the tile, and not on the number of shards.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an empty bank or tile.
+    pub fn declare_split(&self, builder: &mut StoreBuilder, n: usize, dim: usize, seed: u64, split: Split) -> Result<()> {
         if n == 0 {
             return Err(Error::value("npid", "n", "at least one image", n));
         }
@@ -96,7 +127,8 @@ impl Method {
             let length = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
             row.iter_mut().for_each(|x| *x /= length);
         }
-        builder.state(BANK, &[n, dim], Layout::Rows, rows)?;
+        let element = if self.bank == BankFormat::F16 { Element::F16 } else { Element::F32 };
+        builder.rows(BANK, [n, dim], element, split, rows)?;
         builder.state(Z, &[4], Layout::Rows, vec![0.0; 4])
     }
 
@@ -107,32 +139,26 @@ impl Method {
     /// # Errors
     /// [`Error::Value`], [`Error::Shape`]: those of the ops.
     pub fn objective(&self, tape: &mut Tape, store: &Store, f: Tensor, own: Tensor, given: Option<Tensor>) -> Result<Objective> {
-        let (bank, z) = (tape.state(store, BANK)?, tape.state(store, Z)?);
-        let n = bank.shape()[0];
+        let bank = bank(tape, store)?;
+        let z = tape.state(store, Z)?;
         tape.scope("loss");
-        let (mut losses, spread) = match self.loss {
-            Loss::Softmax => (ops::softmax(tape, f, bank, own, self.tau)?, None),
+        let (mut loss, spread) = match self.loss {
+            Loss::Softmax => (ops::softmax(tape, f, &bank, own, self.tau)?.loss, None),
             Loss::Nce { negatives, exclude_own, .. } => {
-                let rows = match given {
-                    Some(rows) => rows,
-                    None => ops::negatives(tape, own, negatives, n, exclude_own)?,
-                };
-                let nce = ops::nce(tape, f, bank, own, rows, z, self.tau)?;
+                let noise = given.map_or(Noise::Drawn { negatives, exclude_own }, Noise::Given);
+                let nce = ops::nce(tape, f, &bank, own, noise, z, self.tau)?;
                 (nce.loss, Some((nce.spread, negatives)))
             }
         };
         if self.prox != 0.0 {
-            let distance = ops::prox(tape, f, bank, own)?;
+            let distances = ops::prox(tape, f, &bank, own)?;
+            let distance = ops::mean(tape, distances)?;
             let weighted = ops::scale(tape, distance, self.prox)?;
-            losses = ops::add(tape, losses, weighted)?;
+            loss = ops::add(tape, loss, weighted)?;
+            // Here, and not with the gradients: Z is also found from a forward pass alone.
+            tape.guard_finite(loss)?;
         }
-        let loss = ops::mean(tape, losses)?;
         tape.keep(loss)?;
-        // Here, and not with the gradients: Z is also found from a forward pass alone.
-        tape.guard_finite(loss)?;
-        if let Some((spread, _)) = spread {
-            tape.guard_finite(spread)?;
-        }
         Ok(Objective { loss, spread, bank, z })
     }
 
@@ -143,7 +169,7 @@ impl Method {
     pub fn estimate_z(&self, tape: &mut Tape, objective: &Objective) -> Result<()> {
         let (Some((spread, m)), Loss::Nce { z, .. }) = (objective.spread, self.loss) else { return Ok(()) };
         let keep = if z == ZRule::First { 1.0 } else { 0.99 };
-        ops::nce_estimate(tape, spread, objective.z, m, objective.bank.shape()[0], keep)
+        ops::nce_estimate(tape, spread, objective.z, m, objective.bank.rows(), keep)
     }
 
     /// Record the bank's update, for the segment `bank`.
@@ -152,7 +178,7 @@ impl Method {
     /// Those of [`ops::bank_update`].
     pub fn update_bank(&self, tape: &mut Tape, objective: &Objective, f: Tensor, own: Tensor) -> Result<()> {
         tape.scope("bank");
-        ops::bank_update(tape, objective.bank, f, own, self.bank_keep)
+        ops::bank_update(tape, &objective.bank, f, own, self.bank_keep)
     }
 
     /// The loss that an untrained network with a random bank begins with, to check that a run starts

@@ -9,6 +9,7 @@ mod algorithm;
 mod alone;
 mod augment;
 mod avg_pool;
+mod bank;
 mod bank_update;
 mod batch_norm;
 mod column_sums;
@@ -25,10 +26,11 @@ mod problem;
 mod prox;
 mod relu;
 mod scale;
-mod scale_rows;
+mod scale_by;
 mod sgd;
 mod softmax;
 mod tiled;
+mod top_k;
 mod winograd;
 
 pub use add::add;
@@ -38,6 +40,7 @@ pub use alone::Operand;
 pub(crate) use augment::augment_drawn;
 pub use augment::{Augmentation, augment};
 pub use avg_pool::{avg_pool, global_avg_pool};
+pub use bank::{Bank, bank_tile};
 pub use bank_update::bank_update;
 pub use batch_norm::{Norm, Then, batch_norm, batch_norm_freeze, batch_norm_frozen, batch_norm_running, batch_norm_statistics};
 use column_sums::column_sums;
@@ -46,15 +49,16 @@ pub use gemm::{Sizes as GemmSizes, linear, scores};
 pub use l2norm::l2norm;
 pub use max_pool::max_pool;
 pub use mean::mean;
-pub use nce::{Nce, nce, nce_estimate};
+pub use nce::{Nce, Noise, nce, nce_estimate};
 pub use negatives::negatives;
 pub use problem::{Direction, Form, Problem};
 pub use prox::prox;
 pub use relu::relu;
 pub use scale::scale;
 pub use sgd::{Sgd, guard_gradients, sgd};
-pub use softmax::softmax;
+pub use softmax::{Softmax, softmax};
 pub use tiled::Tiled;
+pub use top_k::{TopK, top_k};
 
 use crate::error::{Error, Result};
 use crate::gpu::Shader;
@@ -89,9 +93,10 @@ pub static OPS: &[Op] = &[
     Op { name: "prox", shaders: &[&prox::SHADER] },
     Op { name: "relu", shaders: &[&relu::SHADER] },
     Op { name: "scale", shaders: &[&scale::SHADER] },
-    Op { name: "scale_rows", shaders: &[&scale_rows::SHADER] },
+    Op { name: "scale_by", shaders: &[&scale_by::SHADER] },
     Op { name: "sgd", shaders: &[&sgd::SHADER] },
     Op { name: "softmax", shaders: &[&softmax::SHADER] },
+    Op { name: "top_k", shaders: &[&top_k::SHADER] },
 ];
 
 /// Whether a dispatch only prepares or ends another's work: Winograd's transforms, and the sums of partial sums.

@@ -17,15 +17,21 @@ pub(super) static SHADER: Shader = Shader { file: "negatives.wgsl", text: includ
 pub fn negatives(tape: &mut Tape, own: Tensor, m: usize, n: usize, exclude_own: bool) -> Result<Tensor> {
     let batch = own.shape().count();
     expect("negatives", "own", own, &[batch], Element::U32)?;
-    if m == 0 {
-        return Err(Error::value("negatives", "m", "at least 1", m));
-    }
-    if n <= usize::from(exclude_own) {
-        return Err(Error::value("negatives", "n", "at least 2 rows (1 where the own row may be drawn)", n));
-    }
+    drawable("negatives", m, n, exclude_own)?;
     let step = tape.step_block()?;
     let rows = tape.output_u32("negatives", &[batch, m])?;
     let launch = Launch::new(&SHADER, "draw").param("batch", batch).param("m", m).param("n", n).param("exclude", exclude_own);
     tape.launch(launch.bind("step", step).bind("own", own).bind("rows", rows).groups((batch * m.div_ceil(4)).div_ceil(64)))?;
     Ok(rows)
+}
+
+/// Refuse no rows, and more than there are to draw from.
+pub(super) fn drawable(op: &'static str, m: usize, n: usize, exclude_own: bool) -> Result<()> {
+    if m == 0 {
+        return Err(Error::value(op, "negatives", "at least 1", m));
+    }
+    if n <= usize::from(exclude_own) {
+        return Err(Error::value(op, "n", "at least 2 rows (1 where the own row may be drawn)", n));
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
-use super::scale_rows::scale_rows;
-use super::{expect, matrix, positive};
+use super::mean::guarded_mean;
+use super::scale_by::scale_by;
+use super::{Bank, expect, matrix, positive};
 use crate::error::{Error, Result};
 use crate::gpu::{Shader, Work};
 use crate::shape::{Layout, padded};
@@ -10,43 +11,73 @@ pub(super) static SHADER: Shader = Shader { file: "softmax.wgsl", text: include_
 /// Samples a workgroup.
 const LANES: usize = 8;
 
+/// What [`softmax`] returns.
+#[derive(Clone, Copy, Debug)]
+pub struct Softmax {
+    /// `[1]`: the mean over the batch, which the gradient is of.
+    pub loss: Tensor,
+    /// `[b]`: the loss of every sample.
+    pub losses: Tensor,
+}
+
 /// Cross-entropy of every sample's own row against the whole bank: −ln(exp(v·f/τ) / Σⱼ exp(vⱼ·f/τ)).
 ///
-/// The bank is streamed once for loss and gradient; scores are never stored. No gradient reaches the bank.
+/// The bank is streamed once for loss and gradient; scores are never stored. No gradient reaches the bank. Raises the
+/// guard where a loss is not finite.
 ///
-/// **Shapes**: `f` `[b, d]`; `bank` `[n, d]`; `own` `[b]` of integers below n (larger ones are clamped); the result `[b]`.
+/// **Shapes**: `f` `[b, d]`; `bank` of n rows of d; `own` `[b]` of integers below n (larger ones are clamped).
 /// **Source**: Wu et al. 2018, equation 2.
 ///
 /// # Errors
-/// [`Error::Shape`] for other shapes, [`Error::Value`] for a `tau` not above 0 or `d` over 512; those of [`Tape::launch`].
-pub fn softmax(tape: &mut Tape, f: Tensor, bank: Tensor, own: Tensor, tau: f32) -> Result<Tensor> {
+/// [`Error::Shape`] for other shapes or an empty batch, [`Error::Value`] for a `tau` not above 0 or `d` over 512; those of
+/// [`Tape::launch`].
+pub fn softmax(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, own: Tensor, tau: f32) -> Result<Softmax> {
+    let bank = bank.into();
     let [batch, dim] = matrix("softmax", "f", f)?;
-    let [n, _] = matrix("softmax", "bank", bank)?;
-    expect("softmax", "bank", bank, &[n, dim], Element::F32)?;
+    let n = bank.rows();
+    bank.check("softmax", dim)?;
     expect("softmax", "own", own, &[batch], Element::U32)?;
     positive("softmax", "tau", tau)?;
     if n == 0 || dim == 0 || dim > 512 {
-        return Err(Error::value("softmax", "bank", "at least one row of 1 to 512 columns", bank.shape()));
+        return Err(Error::value("softmax", "bank", "at least one row of 1 to 512 columns", format!("[{n}, {dim}]")));
     }
     let dim4 = padded(dim) / 4;
-    // Chunks depend on the bank alone: the same bits whatever the batch. A row costs a lane three loops over its columns.
-    let most = super::MAX_ROUNDS / (3 * dim4 + 2);
-    let chunk_rows = n.div_ceil(n.div_ceil(256).min(64)).min(most);
+    // Chunks depend on the bank and its tile alone: the same bits whatever the batch and the number of shards.
+    let chunk_rows = n.div_ceil(64).next_power_of_two().max(256).min(bank.tile());
     let chunks = n.div_ceil(chunk_rows);
-    let params = move |l: Launch| {
-        let l = l.tune("DIM4", dim4 as u32).param("batch", batch).param("n", n);
-        l.param("chunks", chunks).param("chunk_rows", chunk_rows).param("inv_tau", 1.0 / tau)
+    super::within_rounds("softmax", 2 * chunks)?;
+    // Two rows cost a lane two loops over their columns. A dispatch takes as many rows of each chunk as it may.
+    let step = (super::MAX_ROUNDS / (2 * dim4 + 1) * 2).max(2);
+    let params = move |l: Launch, [shard, chunk, chunks]: [usize; 3], [begin, end]: [usize; 2]| {
+        let l = l.tune("DIM4", dim4 as u32).param("batch", batch).param("n", n).param("shard", shard);
+        let l = l.param("chunk", chunk).param("chunks", chunks).param("chunk_rows", chunk_rows);
+        let l = l.param("begin", begin).param("end", end).param("inv_tau", 1.0 / tau);
+        l.param("share", 1.0 / batch.max(1) as f32)
     };
-    let loss = tape.output("softmax", &[batch], Layout::Rows)?;
+    let losses = tape.output("softmax", &[batch], Layout::Rows)?;
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
+    let self_rows = tape.output("self_rows", &[batch, dim], Layout::Rows)?;
     let parts = tape.output("parts", &[chunks * batch, padded(dim) + 4], Layout::Rows)?;
-    let stream = params(Launch::new(&SHADER, "stream")).bind("f", f).bind("bank", bank).bind("parts_out", parts);
-    let flops = 4 * batch * n * dim;
-    tape.launch(stream.groups(batch.div_ceil(LANES) * chunks).work(Work::new(flops, bank.words() * batch.div_ceil(LANES))))?;
-    let merge = params(Launch::new(&SHADER, "merge")).bind("f", f).bind("bank", bank).bind("own", own);
-    let merge = merge.bind("parts", parts).bind("loss", loss).bind("slope", slope);
-    let groups = if batch == 0 { 0 } else { (padded(batch) * dim4).div_ceil(64) };
-    tape.launch(merge.groups(groups).work(Work::new(parts.words(), parts.words())))?;
-    tape.differentiable(loss, &[f], move |tape, dl| scale_rows(tape, slope, dl, f));
-    Ok(loss)
+    let teams = batch.div_ceil(LANES);
+    for shard in bank.shards() {
+        let (first, count) = (shard.first / chunk_rows, (shard.end - shard.first).div_ceil(chunk_rows));
+        for begin in (0..chunk_rows).step_by(step) {
+            let launch = Launch::new(&SHADER, "stream");
+            let stream = bank.read_by(params(launch, [shard.first, first, count], [begin, begin + step]));
+            let stream = stream.bind("f", f).bind("own", own).bind("bank", shard.tensor).bind("parts", parts);
+            // Of a last chunk that is not whole there may be less.
+            let rows = count * step.min(chunk_rows - begin).min(n);
+            let again = if begin > 0 { 2 } else { 1 };
+            let words = teams * rows * bank.row_words(dim) + again * count * batch * (padded(dim) + 4);
+            let stream = stream.bind("self_rows_out", self_rows).groups(teams * count);
+            tape.launch(stream.work(Work::new(4 * batch * rows * dim, words)))?;
+        }
+    }
+    let merge = params(Launch::new(&SHADER, "merge"), [0, 0, chunks], [0; 2]).bind("self_rows", self_rows);
+    let merge = merge.bind("streamed", parts).bind("losses", losses).bind("slope", slope);
+    let groups = (padded(batch) * dim4).div_ceil(64);
+    tape.launch(merge.groups(groups).work(Work::new(parts.words(), parts.words() + 2 * slope.words())))?;
+    let loss = guarded_mean(tape, losses, losses)?;
+    tape.differentiable(loss, &[f], move |tape, dl| scale_by(tape, slope, dl, f));
+    Ok(Softmax { loss, losses })
 }

@@ -1,6 +1,6 @@
 //! The checks that are made of every case.
 
-use super::{Case, Numbers};
+use super::{Case, Input, Numbers};
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::ops;
@@ -70,7 +70,10 @@ pub fn record(gpu: &Gpu, case: &Case, tracked: u32, twice: bool, memory: Memory)
     let mut tape = Tape::new(&gpu.with_choices(choices));
     let inputs = match &case.bind {
         Some(bind) => bind(&mut tape)?,
-        None => case.inputs.iter().map(|i| tape.input(i.name, &i.dims, i.layout)).collect::<Result<_>>()?,
+        None => {
+            let input = |i: &Input| if i.half { tape.input_f16(i.name, &i.dims) } else { tape.input(i.name, &i.dims, i.layout) };
+            case.inputs.iter().map(input).collect::<Result<_>>()?
+        }
     };
     let integers: Vec<_> = case.integers.iter().map(|i| tape.input_u32(i.name, &i.dims)).collect::<Result<_>>()?;
     for (i, input) in inputs.iter().enumerate().filter(|(i, _)| tracked & 1 << i != 0) {

@@ -40,6 +40,8 @@ pub struct Input {
     pub values: Vec<f32>,
     /// Whether the op has a gradient for it.
     pub differentiable: bool,
+    /// Whether the device stores it in 16 bits; its values are such numbers.
+    pub half: bool,
 }
 
 /// A tensor of integers that a case feeds.
@@ -122,7 +124,7 @@ impl Case {
     }
 
     fn input(mut self, name: &'static str, dims: &[usize], layout: Layout, values: Vec<f32>) -> Self {
-        self.inputs.push(Input { name, dims: dims.to_vec(), layout, values, differentiable: false });
+        self.inputs.push(Input { name, dims: dims.to_vec(), layout, values, differentiable: false, half: false });
         self
     }
 

@@ -84,7 +84,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     cases.extend(finite());
     cases.extend(sgd());
-    cases.extend(scale_rows());
+    cases.extend(scale_by());
     cases
 }
 
@@ -201,25 +201,25 @@ fn sgd() -> Vec<Case> {
     cases
 }
 
-/// The backward rule of the losses has no function of its own: it is reached through the softmax, for an upstream of one
-/// number a row.
-fn scale_rows() -> Vec<Case> {
+/// The backward rule of the losses has no function of its own: it is reached through the softmax, for an upstream that is
+/// not the constant 1.
+fn scale_by() -> Vec<Case> {
     let mut random = Numbers::new(11);
     let mut sizes: Vec<(usize, usize)> = [1, 2, 3, 4, 5, 31, 63, 64, 65, 127, 257, 512].map(|b| (b, 4)).to_vec();
     sizes.extend([1, 3, 4, 5, 8, 128].map(|dim| (7, dim)));
     sizes.extend((0..8).map(|_| (1 + random.below(100), [1, 3, 4, 5, 8, 128][random.below(6)])));
     let row = |(i, (b, dim)): (usize, (usize, usize))| {
         let (n, mut random) = (9, Numbers::new(1100 + i));
-        let case = Case::new("scale_rows", format!("[{b}, {dim}]"));
+        let case = Case::new("scale_by", format!("[{b}, {dim}]"));
         let case = case.tracked("f", &[b, dim], Layout::Rows, random.unit_rows(b, dim));
         let case = case.input("bank", &[n, dim], Layout::Rows, random.unit_rows(n, dim));
         let case = case.integers("own", &[b], random.indices(b, n));
         let own = case.integers[0].values.clone();
         let tiny = if b * crate::shape::padded(dim) > 16_384 { Tiny::Limit } else { Tiny::Runs };
         case.tiny(tiny).op(
-            crate::shape::padded(dim) / 4 + 3 + n,
-            |tape, x, own| Ok(vec![ops::softmax(tape, x[0], x[1], own[0], 0.5)?]),
-            move |x, _| vec![twin::softmax::softmax(&x[0], &x[1], dim, &own, 0.5)],
+            crate::shape::padded(dim) / 4 + 3 + n + b.div_ceil(256) + 8,
+            |tape, x, own| Ok(vec![ops::softmax(tape, x[0], x[1], own[0], 0.5)?.loss]),
+            move |x, _| vec![twin::mean::of(&twin::softmax::softmax(&x[0], &x[1], dim, &own, 0.5))],
         )
     };
     sizes.into_iter().enumerate().map(row).collect()

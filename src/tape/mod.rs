@@ -29,19 +29,46 @@ mod store;
 pub(crate) use finite::SHADER as FINITE;
 pub use plan::{Footprint, Memory};
 pub use program::{Program, Segment, Step};
-pub use store::{Parameter, Part, State, Store, StoreBuilder};
+pub use store::{Parameter, Part, Split, State, Store, StoreBuilder};
 
 use crate::error::{Error, Result};
 use crate::gpu::{Bound, Choices, Dispatch, Gpu, Shader, Value, Variant, Work};
 use crate::shape::{Layout, Shape};
+use half::f16;
 
 /// The type of a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     /// 32-bit float.
     F32,
+    /// 16-bit float, two in a word: storage alone, read and rounded by the kernels.
+    F16,
     /// 32-bit unsigned integer: indices, packed pixels, counters.
     U32,
+}
+
+impl Element {
+    /// The 32-bit words that `count` elements take.
+    pub fn words(self, count: usize) -> usize {
+        if self == Self::F16 { count.div_ceil(2) } else { count }
+    }
+
+    /// Words of the device for numbers in its layout, rounded to the nearest where they are stored in 16 bits.
+    pub(crate) fn pack(self, values: &[f32]) -> Vec<u32> {
+        if self != Self::F16 {
+            return values.iter().map(|v| v.to_bits()).collect();
+        }
+        let half = |v: Option<&f32>| u32::from(f16::from_f32(v.copied().unwrap_or_default()).to_bits());
+        values.chunks(2).map(|pair| half(pair.first()) | half(pair.get(1)) << 16).collect()
+    }
+
+    /// The numbers of [`pack`](Self::pack)ed words.
+    pub(crate) fn unpack(self, words: &[u32]) -> Vec<f32> {
+        if self != Self::F16 {
+            return words.iter().map(|w| f32::from_bits(*w)).collect();
+        }
+        words.iter().flat_map(|w| [*w as u16, (w >> 16) as u16]).map(|bits| f16::from_bits(bits).to_f32()).collect()
+    }
 }
 
 /// A handle on a tensor of one [`Tape`]: no data, only its number, shape, layout and element type.
@@ -72,7 +99,7 @@ impl Tensor {
 
     /// Its length on the device in 32-bit words, padding included.
     pub fn words(&self) -> usize {
-        self.layout.count(self.shape)
+        self.element.words(self.layout.count(self.shape))
     }
 }
 
@@ -306,12 +333,21 @@ impl Tape {
         self.add(name, shape, Layout::Plain, Element::U32, Place::Own(Vec::new()))
     }
 
+    /// An input of 16-bit floats, in rows.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for an impossible shape.
+    pub fn input_f16(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        self.add(name, shape, Layout::Rows, Element::F16, Place::Own(Vec::new()))
+    }
+
     /// A vector with contents that never change.
     ///
     /// # Errors
     /// [`Error::Value`] for an impossible shape.
     pub fn constant(&mut self, name: &str, values: &[f32]) -> Result<Tensor> {
-        let words = values.iter().map(|v| v.to_bits()).collect();
+        let mut words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+        words.resize(crate::shape::padded(values.len()), 0);
         self.add(name, &[values.len()], Layout::Rows, Element::F32, Place::Own(words))
     }
 
@@ -406,16 +442,30 @@ impl Tape {
         Ok(tensor)
     }
 
-    /// A state of `store`: running statistics, the bank.
+    /// A state of `store`: running statistics, Z.
     ///
     /// # Errors
-    /// [`Error::Value`] where there is none of that name.
+    /// [`Error::Value`] where there is none of that name, or it is split over several buffers.
     pub fn state(&mut self, store: &Store, name: &str) -> Result<Tensor> {
         let state = store.state(name)?;
         let scope = std::mem::take(&mut self.scope);
-        let tensor = self.bound(name, state.shape.dims(), state.layout, state.element, state.range());
+        let range = state.range();
+        let tensor = range.and_then(|range| self.bound(name, state.shape.dims(), state.layout, state.element, range));
         self.scope = scope;
         tensor
+    }
+
+    /// A state of `store` that may be split over several buffers: the bank. Its rows follow each other from shard to shard.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where there is none of that name.
+    pub fn state_shards(&mut self, store: &Store, name: &str) -> Result<Vec<Tensor>> {
+        let state = store.state(name)?;
+        let scope = std::mem::take(&mut self.scope);
+        let mut bind = |(shape, range): (Shape, Bound)| self.bound(name, shape.dims(), state.layout, state.element, range);
+        let shards = state.shards().map(&mut bind).collect();
+        self.scope = scope;
+        shards
     }
 
     /// Ask for the gradient of an input.
@@ -443,6 +493,12 @@ impl Tape {
     /// Whether a gradient of `tensor` is wanted.
     pub fn tracked(&self, tensor: Tensor) -> bool {
         self.infos.get(tensor.id).is_some_and(|info| info.tracked)
+    }
+
+    /// Whether `tensor` is the constant 1 that [`backward`](Self::backward) begins with.
+    pub(crate) fn is_one(&self, tensor: Tensor) -> bool {
+        tensor.shape.count() == 1
+            && matches!(&self.infos[tensor.id].place, Place::Own(words) if words.first() == Some(&1f32.to_bits()))
     }
 
     /// The name of `tensor`.

@@ -165,13 +165,14 @@ impl Program {
     /// [`Error::Shape`] for another number of values, [`Error::Value`] for a tensor of another program or one that was
     /// not kept.
     pub fn write(&mut self, tensor: Tensor, values: &[f32]) -> Result<()> {
-        if values.len() != tensor.shape.count() || tensor.element != Element::F32 {
+        if values.len() != tensor.shape.count() || tensor.element == Element::U32 {
             return Err(Error::shape("write", "values", format!("{} floats", tensor.shape.count()), values.len()));
         }
-        let mut words = vec![0; tensor.words()];
+        let mut laid = vec![0.0; tensor.layout.count(tensor.shape)];
         for (place, value) in tensor.layout.places(tensor.shape).zip(values) {
-            words[place] = value.to_bits();
+            laid[place] = *value;
         }
+        let words = tensor.element.pack(&laid);
         let bound = self.slot(tensor, "write")?;
         self.gpu.write(&bound.buffer, bound.offset, &words)
     }
@@ -336,7 +337,8 @@ impl Program {
 
     /// Floats in the user's order from words in the device's layout.
     pub fn unpack(tensor: Tensor, words: &[u32]) -> Vec<f32> {
-        tensor.layout.places(tensor.shape).map(|place| words.get(place).map_or(f32::NAN, |w| f32::from_bits(*w))).collect()
+        let laid = tensor.element.unpack(words);
+        tensor.layout.places(tensor.shape).map(|place| laid.get(place).copied().unwrap_or(f32::NAN)).collect()
     }
 
     /// Read a tensor of floats in the user's order, and wait for it.

@@ -2,7 +2,7 @@
 
 use super::Element;
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Buffer, Gpu};
+use crate::gpu::{Bound, Gpu};
 use crate::shape::{Layout, Shape};
 use std::collections::BTreeMap;
 
@@ -30,14 +30,50 @@ pub struct State {
     pub layout: Layout,
     /// The type of its elements.
     pub element: Element,
-    buffer: Buffer,
-    offset: usize,
+    /// Rows that stay together, where it may be split.
+    pub tile: Option<usize>,
+    /// The shape and memory of each part: one, or several of whole tiles of rows.
+    shards: Vec<(Shape, Bound)>,
+}
+
+/// How a state of rows may be split over several buffers: rows from `k · tile` up to the next tile stay in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Rows that stay together. What is computed from them depends on it, and not on how many buffers there are.
+    pub tile: usize,
+    /// So many buffers, as far as whole tiles allow; more where the device's largest binding asks for it.
+    pub shards: usize,
+}
+
+impl Split {
+    /// The shapes of the parts of `[rows, cols]`, of which each but the last has whole tiles and none more than `most` words.
+    /// Where not even a tile fits, the buffer's own error says so.
+    fn shapes(self, shape: Shape, element: Element, most: usize) -> Result<Vec<Shape>> {
+        let [rows, cols] = [shape[0], shape[1]];
+        let words = element.words(self.tile * crate::shape::padded(cols)).max(1);
+        let tiles = rows.div_ceil(self.tile).max(1);
+        let own = (most / words).max(1).min(tiles.div_ceil(self.shards.max(1))) * self.tile;
+        (0..rows.max(1)).step_by(own).map(|first| Shape::new(&[own.min(rows - first), cols])).collect()
+    }
 }
 
 impl State {
-    /// Where it lives.
-    pub(crate) fn range(&self) -> Bound {
-        Bound { buffer: self.buffer.clone(), offset: self.offset, words: self.layout.count(self.shape).max(4) }
+    /// Where it lives, which must be one buffer.
+    pub(crate) fn range(&self) -> Result<Bound> {
+        match self.shards.as_slice() {
+            [(_, whole)] => Ok(whole.clone()),
+            shards => Err(Error::value("state", "name", "in one buffer", format!("`{}`, in {}", self.name, shards.len()))),
+        }
+    }
+
+    /// The shape and memory of each part.
+    pub(super) fn shards(&self) -> impl Iterator<Item = (Shape, Bound)> {
+        self.shards.iter().cloned()
+    }
+
+    /// In how many buffers it lies.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
     }
 }
 
@@ -71,19 +107,30 @@ pub struct Store {
 /// A [`Store`] in the making: what a network and a method declare, with first values.
 #[derive(Default)]
 pub struct StoreBuilder {
-    parameters: Vec<Declared<f32>>,
-    states: Vec<Declared<u32>>,
+    parameters: Vec<Declared>,
+    states: Vec<Declared>,
 }
 
-struct Declared<T> {
+struct Declared {
     name: String,
     shape: Shape,
     layout: Layout,
-    values: Vec<T>,
+    element: Element,
+    values: Vec<f32>,
     /// The next one must stand right behind it.
     with_next: bool,
     /// States of one group stand side by side in one buffer.
     group: Option<&'static str>,
+    /// It may lie in several buffers.
+    split: Option<Split>,
+}
+
+impl Declared {
+    /// One that stands by itself.
+    fn new(name: &str, shape: Shape, layout: Layout, values: Vec<f32>) -> Self {
+        let name = name.into();
+        Self { name, shape, layout, element: Element::F32, values, with_next: false, group: None, split: None }
+    }
 }
 
 impl StoreBuilder {
@@ -93,7 +140,7 @@ impl StoreBuilder {
     /// [`Error::Shape`] for another number of values than `shape` has.
     pub fn parameter(&mut self, name: &str, shape: &[usize], layout: Layout, values: Vec<f32>) -> Result<()> {
         let shape = counted(shape, values.len())?;
-        self.parameters.push(Declared { name: name.into(), shape, layout, values, with_next: false, group: None });
+        self.parameters.push(Declared::new(name, shape, layout, values));
         Ok(())
     }
 
@@ -116,8 +163,7 @@ impl StoreBuilder {
     /// [`Error::Shape`] for another number of values than `shape` has.
     pub fn state(&mut self, name: &str, shape: &[usize], layout: Layout, values: Vec<f32>) -> Result<()> {
         let shape = counted(shape, values.len())?;
-        let values = values.into_iter().map(f32::to_bits).collect();
-        self.states.push(Declared { name: name.into(), shape, layout, values, with_next: false, group: None });
+        self.states.push(Declared::new(name, shape, layout, values));
         Ok(())
     }
 
@@ -132,11 +178,24 @@ impl StoreBuilder {
         Ok(())
     }
 
+    /// Declare a state of rows `[rows, cols]`, stored as `element`, that may lie in several buffers.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of values than `shape` has, [`Error::Value`] for integers or an empty tile.
+    pub fn rows(&mut self, name: &str, shape: [usize; 2], element: Element, split: Split, values: Vec<f32>) -> Result<()> {
+        let shape = counted(&shape, values.len())?;
+        if element == Element::U32 || split.tile == 0 {
+            return Err(Error::value("store", "rows", "floats in tiles of at least one row", format!("{element:?}, {split:?}")));
+        }
+        self.states.push(Declared { element, split: Some(split), ..Declared::new(name, shape, Layout::Rows, values) });
+        Ok(())
+    }
+
     /// Bytes of device memory that a store of what was declared takes, but for the padding between parameters.
     pub fn bytes(&self) -> u64 {
         let words = |shape: &Shape, layout: &Layout| layout.count(*shape).max(4) as u64;
         let parameters: u64 = self.parameters.iter().map(|p| 3 * words(&p.shape, &p.layout)).sum();
-        let states: u64 = self.states.iter().map(|s| words(&s.shape, &s.layout)).sum();
+        let states: u64 = self.states.iter().map(|s| s.element.words(words(&s.shape, &s.layout) as usize) as u64).sum();
         4 * (parameters + states)
     }
 
@@ -182,19 +241,25 @@ impl StoreBuilder {
             store.write(name, Part::Value, values)?;
         }
         let mut filled: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for Declared { name, shape, layout, values: words, group, .. } in self.states {
-            let (buffer, offset) = match group.and_then(|group| Some((group, store.groups.get(group)?))) {
-                Some((group, whole)) => {
+        for Declared { name, shape, layout, element, values, group, split, .. } in self.states {
+            let words = |shape| element.words(layout.count(shape)).max(4);
+            let shards = match (group.and_then(|group| Some((group, store.groups.get(group)?))), split) {
+                (Some((group, whole)), _) => {
                     let used = filled.entry(group).or_default();
-                    (whole.buffer.clone(), std::mem::replace(used, *used + aligned(shape, layout)))
+                    let offset = std::mem::replace(used, *used + aligned(shape, layout));
+                    vec![(shape, Bound { buffer: whole.buffer.clone(), offset, words: words(shape) })]
                 }
-                None => (gpu.buffer(&name, layout.count(shape))?, 0),
+                (None, None) => vec![(shape, whole(&name, words(shape))?)],
+                (None, Some(split)) => {
+                    let shapes = split.shapes(shape, element, most)?.into_iter();
+                    shapes.map(|shape| Ok((shape, whole(&name, words(shape))?))).collect::<Result<_>>()?
+                }
             };
-            let state = State { name: name.clone(), shape, layout, element: Element::F32, buffer, offset };
+            let state = State { name: name.clone(), shape, layout, element, tile: split.map(|s| s.tile), shards };
             if store.states.insert(name.clone(), state).is_some() || store.parameters.contains_key(&name) {
                 return Err(Error::value("store", "name", "declared once", name));
             }
-            store.write_state_words(&name, &words)?;
+            store.write_state(&name, &values)?;
         }
         Ok(store)
     }
@@ -266,7 +331,8 @@ impl Store {
     /// Bytes of device memory for parameters, their gradients, their momentum, and state.
     pub fn bytes(&self) -> [u64; 4] {
         let slabs = 4 * self.slabs.iter().map(|slab| slab.values.words as u64).sum::<u64>();
-        let buffers: BTreeMap<usize, usize> = self.states.values().map(|s| (s.buffer.address(), s.buffer.words())).collect();
+        let shards = self.states.values().flat_map(State::shards);
+        let buffers: BTreeMap<usize, usize> = shards.map(|(_, range)| (range.buffer.address(), range.buffer.words())).collect();
         [slabs, slabs, slabs, 4 * buffers.values().sum::<usize>() as u64]
     }
 
@@ -313,29 +379,39 @@ impl Store {
         Ok(words.into_iter().map(f32::from_bits).collect())
     }
 
-    /// Write a state of floats, in the user's order.
+    /// Write a state of floats, in the user's order; 16-bit ones are rounded to the nearest, ties to even.
     ///
     /// # Errors
     /// [`Error::Value`] for an unknown name, [`Error::Shape`] for another number of values.
     pub fn write_state(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
-        self.write_state_words(name, &words)
-    }
-
-    fn write_state_words(&mut self, name: &str, words: &[u32]) -> Result<()> {
         let state = self.state(name)?;
-        counted(state.shape.dims(), words.len())?;
-        write_words(&self.gpu, &state.range(), state.shape, state.layout, words)
+        counted(state.shape.dims(), values.len())?;
+        let mut rest = values;
+        for (shape, range) in state.shards() {
+            let (own, others) = rest.split_at(shape.count());
+            rest = others;
+            let mut laid = vec![0.0; state.layout.count(shape)];
+            for (place, value) in state.layout.places(shape).zip(own) {
+                laid[place] = *value;
+            }
+            self.gpu.write(&range.buffer, range.offset, &state.element.pack(&laid))?;
+        }
+        Ok(())
     }
 
-    /// Read a state of floats, in the user's order, and wait for it.
+    /// Read a state of floats, in the user's order and from all its buffers, and wait for it.
     ///
     /// # Errors
     /// [`Error::Value`] for an unknown name; [`Error::DeviceLost`].
     pub fn read_state(&self, name: &str) -> Result<Vec<f32>> {
         let state = self.state(name)?;
-        let words = read_words(&self.gpu, &state.range(), state.shape, state.layout)?;
-        Ok(words.into_iter().map(f32::from_bits).collect())
+        let mut values = Vec::with_capacity(state.shape.count());
+        for (shape, range) in state.shards() {
+            let words = self.gpu.read_now(&range.buffer, range.offset, state.element.words(state.layout.count(shape)))?;
+            let laid = state.element.unpack(&words);
+            values.extend(state.layout.places(shape).map(|place| laid[place]));
+        }
+        Ok(values)
     }
 
     /// Whether all padding of weights, gradients and momentum is zero, as every kernel keeps it.

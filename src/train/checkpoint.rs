@@ -4,7 +4,8 @@ use super::Config;
 use crate::checkpoint::{DType, File, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::AdapterFacts;
-use crate::tape::{Part, Store};
+use crate::tape::{Element, Part, Store};
+use half::f16;
 use std::path::Path;
 
 /// Where a run stands. Everything random follows from the seed and the step, so this is all there is to it.
@@ -32,7 +33,7 @@ pub(super) fn capture(store: &Store, config: &Config, progress: Progress, adapte
     }
     for state in store.states() {
         let name = &state.name;
-        file.tensors.insert(name.clone(), Tensor::f32(state.shape.dims(), &store.read_state(name)?)?);
+        file.tensors.insert(name.clone(), tensor(state.shape.dims(), state.element, &store.read_state(name)?)?);
         if let Some(norm) = name.strip_suffix(".running_mean") {
             // PyTorch's batch norm counts its batches; its loader asks for the number.
             let count = i64::try_from(progress.step).unwrap_or(i64::MAX);
@@ -49,13 +50,29 @@ pub(super) fn capture(store: &Store, config: &Config, progress: Progress, adapte
     Ok(file)
 }
 
+/// `values` as the store holds them: numbers that it keeps in 16 bits take no more in the file.
+fn tensor(shape: &[usize], element: Element, values: &[f32]) -> Result<Tensor> {
+    if element != Element::F16 {
+        return Tensor::f32(shape, values);
+    }
+    Tensor::new(DType::F16, shape, values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect())
+}
+
+/// The numbers of a tensor of 32-bit or 16-bit floats.
+fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    if tensor.dtype() != DType::F16 {
+        return tensor.as_f32();
+    }
+    Ok(tensor.bytes().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+}
+
 /// Refuse a state with a NaN or an infinity: the guard looks at loss and gradients alone, and an update may overflow.
 ///
 /// # Errors
 /// [`Error::NotFinite`] with the first tensor that has one.
 pub(super) fn check_finite(file: &File, step: u64) -> Result<()> {
-    for (name, tensor) in file.tensors.iter().filter(|(_, tensor)| tensor.dtype() == DType::F32) {
-        if let Some(index) = tensor.as_f32()?.iter().position(|v| !v.is_finite()) {
+    for (name, tensor) in file.tensors.iter().filter(|(_, tensor)| [DType::F32, DType::F16].contains(&tensor.dtype())) {
+        if let Some(index) = floats(tensor)?.iter().position(|v| !v.is_finite()) {
             return Err(Error::NotFinite { tensor: name.clone(), index: index as u64, step });
         }
     }
@@ -96,7 +113,7 @@ pub(super) fn restore(path: &Path, file: &File, store: &mut Store) -> Result<()>
                 format!("`{name}` has shape {:?} instead of {dims:?}; it belongs to another configuration", tensor.shape());
             return Err(fault(reason));
         }
-        tensor.as_f32()
+        floats(tensor)
     };
     let parameters: Vec<_> = store.parameters().map(|p| (p.name.clone(), p.shape)).collect();
     for (name, shape) in parameters {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::{ResNet, ResNetConfig, Stem};
-use crate::npid::{Loss, Method, ZRule};
+use crate::npid::{BankFormat, Loss, Method, ZRule};
 use crate::ops::Augmentation;
 use crate::optim::Schedule;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub struct Choices {
     pub bank_keep: Option<f32>,
     /// λ, the weight of the proximal term.
     pub prox: Option<f32>,
+    /// How the bank is stored.
+    pub bank: Option<BankFormat>,
     /// Images a step, or a part of one.
     pub batch: Option<usize>,
     /// Parts of a step.
@@ -154,7 +156,8 @@ impl Choices {
             ));
         }
         let tau = self.tau.unwrap_or(paper(preset, 0.1, 0.07, if small { 0.1 } else { 0.07 }));
-        let method = Method { loss, tau, bank_keep: self.bank_keep.unwrap_or(0.5), prox: self.prox.unwrap_or(0.0) };
+        let (bank_keep, prox) = (self.bank_keep.unwrap_or(0.5), self.prox.unwrap_or(0.0));
+        let method = Method { loss, tau, bank_keep, prox, bank: self.bank.unwrap_or_default() };
         let flip = self.flip.unwrap_or(paper(preset, false, true, false));
         let mut augmentation = Augmentation { flip: if flip { 0.5 } else { 0.0 }, ..Augmentation::paper(size) };
         if small {

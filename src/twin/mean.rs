@@ -8,6 +8,12 @@ pub fn mean(x: &[f64]) -> Reference {
     Reference::new(&[1], [(x.iter().sum::<f64>() / n, x.iter().map(|x| x.abs()).sum::<f64>() / n)])
 }
 
+/// The mean of values that are off themselves: M carries the mean of theirs, and its own.
+pub fn of(x: &Reference) -> Reference {
+    let own = mean(&x.value);
+    Reference::new(&[1], [(own.value[0], own.magnitude[0] + mean(&x.magnitude).value[0])])
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -33,6 +33,7 @@ pub mod prox;
 pub mod relu;
 pub mod sgd;
 pub mod softmax;
+pub mod top_k;
 pub mod winograd;
 
 /// The distance of 1 to the next 32-bit number: the error of one operation, as WGSL fixes no rounding direction.

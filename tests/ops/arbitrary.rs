@@ -167,7 +167,7 @@ impl Call {
                     self.tensor(t, 1, &[d[2], dim], rows)?,
                     self.integers(t, 3, &[d[0]])?,
                 );
-                ops::softmax(t, f, bank, own, v)?
+                ops::softmax(t, f, bank, own, v)?.loss
             }
             16 => {
                 let (f, bank, own) = (

@@ -53,6 +53,10 @@ fn update(t: &mut Tape, f: &[usize], bank: &[usize], own: &[usize], keep: f32) -
     let (f, v, o) = (x(t, f), x(t, bank), u(t, own));
     ops::bank_update(t, v, f, o, keep)
 }
+fn best(t: &mut Tape, f: &[usize], bank: &[usize], k: usize) -> Result<()> {
+    let (f, v) = (x(t, f), x(t, bank));
+    ops::top_k(t, f, v, k).map(drop)
+}
 fn augment(t: &mut Tape, table: &[usize], change: fn(&mut Augmentation)) -> Result<()> {
     let (pixels, table) = (u(t, &[12]), u(t, table));
     let mut settings = Augmentation::paper(4);
@@ -224,7 +228,7 @@ const ROWS: &[Row] = &[
     }),
     ("gemm", Limit, |t| linear(t, &[1, 300_000], &[4, 300_000], None)),
     ("column_sums", Shape, |t| linear(t, &[2, 4], &[3, 4], Some(&[3, 1]))),
-    ("scale_rows", Shape, |t| soft(t, &[2, 4], &[3, 4], &[3], 0.1)),
+    ("scale_by", Shape, |t| soft(t, &[2, 4], &[3, 4], &[3], 0.1)),
     ("nce", Shape, |t| nce(t, &[4], &[5, 4], &[4], &[4, 2], &[4], 0.1)),
     ("nce", Shape, |t| nce(t, &[2, 4], &[5, 3], &[2], &[2, 3], &[4], 0.1)),
     ("nce", Shape, |t| nce(t, &[2, 4], &[5, 4], &[3], &[2, 3], &[4], 0.1)),
@@ -250,6 +254,11 @@ const ROWS: &[Row] = &[
     ("softmax", Shape, |t| soft(t, &[2, 4], &[3, 4, 1, 1], &[2], 0.1)),
     ("softmax", Value, |t| soft(t, &[2, 4], &[3, 4], &[2], -0.1)),
     ("softmax", Value, |t| soft(t, &[2, 600], &[3, 600], &[2], 0.1)),
+    ("top_k", Shape, |t| best(t, &[2, 4], &[3, 5], 1)),
+    ("top_k", Shape, |t| best(t, &[2, 0], &[3, 0], 1)),
+    ("top_k", Value, |t| best(t, &[2, 4], &[3, 4], 0)),
+    ("top_k", Value, |t| best(t, &[2, 4], &[3, 4], 4)),
+    ("top_k", Limit, |t| best(t, &[2, 4], &[9000, 4], 9000)),
     ("prox", Shape, |t| near(t, &[2, 4], &[3, 5], &[2])),
     ("prox", Shape, |t| near(t, &[2, 4], &[3, 4], &[2, 1])),
     ("prox", Shape, |t| near(t, &[2, 4], &[0, 4], &[2])),
@@ -346,13 +355,13 @@ fn with_indices(own: &[u32], rows: &[u32]) -> Vec<Vec<f32>> {
     let nce = ops::nce(&mut t, f, bank, o, r, z, 0.1).unwrap();
     let soft = ops::softmax(&mut t, f, bank, o, 0.1).unwrap();
     let near = ops::prox(&mut t, f, bank, o).unwrap();
-    let sum = ops::add(&mut t, nce.loss, soft).unwrap();
-    let sum = ops::add(&mut t, sum, near).unwrap();
-    let loss = ops::mean(&mut t, sum).unwrap();
+    let sum = ops::add(&mut t, nce.loss, soft.loss).unwrap();
+    let mean = ops::mean(&mut t, near).unwrap();
+    let loss = ops::add(&mut t, sum, mean).unwrap();
     t.backward(loss).unwrap();
     ops::bank_update(&mut t, changed, f, o, 0.5).unwrap();
     let drawn = ops::negatives(&mut t, o, m, n, true).unwrap();
-    let results = [nce.loss, nce.spread, soft, near, t.grad(f).unwrap(), changed];
+    let results = [nce.losses, nce.spread, soft.losses, near, t.grad(f).unwrap(), changed];
     results.iter().chain([&drawn]).for_each(|result| t.keep(*result).unwrap());
     let mut program = t.compile_guarded().unwrap();
     program.write(f, &numbers(b * dim, 3)).unwrap();

@@ -5,6 +5,7 @@
 
 mod algorithms;
 mod arbitrary;
+mod bank;
 mod complete;
 mod errors;
 mod fused;

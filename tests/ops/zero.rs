@@ -15,7 +15,7 @@ fn images(tape: &mut Tape, d: &[usize]) -> instdisc::Result<Tensor> {
 }
 
 /// Each op with its free dimensions, all consistent: one of them is then set to 0.
-const OPS: [(&str, &[usize], Record); 19] = [
+const OPS: [(&str, &[usize], Record); 20] = [
     ("add", &[2, 3, 4, 5], |t, d| {
         let (a, b) = (images(t, d)?, images(t, d)?);
         ops::add(t, a, b)
@@ -86,7 +86,11 @@ const OPS: [(&str, &[usize], Record); 19] = [
     }),
     ("softmax", &[2, 3, 4], |t, d| {
         let (f, bank, own) = (images(t, &d[..2])?, t.input("v", &[d[2], d[1]], Layout::Rows)?, t.input_u32("own", &d[..1])?);
-        ops::softmax(t, f, bank, own, 0.1)
+        Ok(ops::softmax(t, f, bank, own, 0.1)?.loss)
+    }),
+    ("top_k", &[2, 3, 4, 1], |t, d| {
+        let (f, bank) = (images(t, &d[..2])?, t.input("v", &[d[2], d[1]], Layout::Rows)?);
+        Ok(ops::top_k(t, f, bank, d[3])?.scores)
     }),
     ("prox", &[2, 3, 4], |t, d| {
         let (f, bank, own) = (images(t, &d[..2])?, t.input("v", &[d[2], d[1]], Layout::Rows)?, t.input_u32("own", &d[..1])?);

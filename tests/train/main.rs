@@ -18,6 +18,7 @@ mod profile;
 mod resume;
 #[cfg(feature = "images")]
 mod scans;
+mod shards;
 mod small;
 mod start;
 mod steady;
@@ -98,7 +99,7 @@ fn config(images: usize, loss: Loss, epochs: usize) -> Config {
         images,
         names: 0,
         net,
-        method: Method { loss, tau: 0.1, bank_keep: 0.5, prox: 0.0 },
+        method: Method { loss, tau: 0.1, bank_keep: 0.5, prox: 0.0, ..Method::default() },
         augmentation: Augmentation { flip: 0.5, ..Augmentation::paper(16) },
         batch: 4,
         accumulate: 1,

@@ -202,6 +202,9 @@ fn what_any_kernel_writes_is_caught_before_the_update() {
         for i in 0..update {
             let dispatch = rig.step.program().dispatches()[i].clone();
             let bindings = dispatch.kernel.point.bindings.iter().filter(|b| b.name != "params");
+            if bindings.clone().any(|b| b.name == "guard") {
+                continue; // what it writes it has looked at itself
+            }
             for (binding, bound) in bindings.zip(&dispatch.bound).filter(|(binding, _)| binding.writable) {
                 if ["negatives.wgsl", "finite.wgsl"].contains(&dispatch.kernel.variant.file) {
                     continue; // whole numbers

@@ -13,12 +13,11 @@ fn every_problem_of_a_step_is_listed_once_the_dearest_first() {
     // ResNet-18 has eleven distinct convolutions; the stem's input needs no gradient.
     assert_eq!([Direction::Forward, Direction::Input, Direction::Weight].map(of), [11, 10, 11]);
     let products: Vec<_> = all.iter().filter(|p| matches!(p, Problem::Gemm(..))).map(Problem::to_string).collect();
-    for text in ["gemm.nn 2x64x16", "gemm.nt 2x16x64", "gemm.tn 64x2x16", "gemm.nt 100x16x100"] {
+    for text in ["gemm.nn 2x64x16", "gemm.nt 2x16x64", "gemm.tn 64x2x16"] {
         assert!(products.iter().any(|p| p == text), "{text}: {products:?}");
     }
-    assert_eq!(all.len(), 36);
-    let step = &all[..all.len() - 1];
-    assert!(step.windows(2).all(|pair| pair[0].work().flops >= pair[1].work().flops));
+    assert_eq!(all.len(), 35);
+    assert!(all.windows(2).all(|pair| pair[0].work().flops >= pair[1].work().flops));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use instdisc::data::{Dataset, Split};
 use instdisc::error::bytes;
 use instdisc::gpu::Gpu;
 use instdisc::nn::Stem;
-use instdisc::npid::{Loss, ZRule};
+use instdisc::npid::{BankFormat, Loss, Method, ZRule};
 use instdisc::optim::Schedule;
-use instdisc::train::tune::{problems_of, scores};
+use instdisc::train::tune::problems_of;
 use instdisc::train::{Choices, Config, Event, Feed, Outcome, Preset, Run, RunOptions, Source};
 use instdisc::{Error, Result};
 use std::io::IsTerminal;
@@ -77,6 +77,9 @@ pub(crate) struct Args {
     /// Weight of the proximal term [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     prox: Option<f32>,
+    /// How the memory bank is stored: f16 halves its memory [default: f32]
+    #[arg(long, value_enum)]
+    bank: Option<BankArg>,
     /// Images a step [default: 128 up to size 64, else 64]
     #[arg(long)]
     batch: Option<usize>,
@@ -157,6 +160,12 @@ enum FeedArg {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum BankArg {
+    F32,
+    F16,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum ZArg {
     First,
     Ema,
@@ -201,6 +210,7 @@ impl Args {
             tau: self.tau,
             bank_keep: self.bank_keep,
             prox: self.prox,
+            bank: self.bank.map(|b| if matches!(b, BankArg::F16) { BankFormat::F16 } else { BankFormat::F32 }),
             batch: self.batch,
             accumulate: self.accumulate,
             epochs: self.epochs,
@@ -345,11 +355,8 @@ fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> 
     }
     let Some(effort) = args.kernels.effort() else { return Run::new(gpu, config, source, Some(&args.out)) };
     let mut cache = kernels::cache(gpu);
-    let judged = scores(gpu, &config);
     Run::new_by(&kernels::known(gpu, &cache), config, source, Some(&args.out), |used| {
-        let mut problems = problems_of(used)?;
-        problems.push(judged);
-        kernels::choose(gpu, effort, &problems, &mut cache).map(Some)
+        kernels::choose(gpu, effort, &problems_of(used)?, &mut cache).map(Some)
     })
 }
 
@@ -394,7 +401,8 @@ fn print(config: &Config) {
         augmentation.side,
         count(net.dim, "number")
     );
-    eprintln!("loss: {loss}, tau {}, bank_keep {}, prox {}", method.tau, method.bank_keep, method.prox);
+    let Method { tau, bank_keep, prox, bank, .. } = method;
+    eprintln!("loss: {loss}, tau {tau}, bank {bank:?}, bank_keep {bank_keep}, prox {prox}");
     eprintln!(
         "training: batch {}{}, {} of {}, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
         config.batch,

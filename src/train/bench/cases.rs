@@ -55,6 +55,7 @@ pub(super) enum Kind {
     BatchNorm([usize; 3], bool),
     Nce(usize),
     Softmax(usize),
+    TopK(usize, usize),
     Augment(usize, usize),
     Sgd(Options),
     Train(Options),
@@ -117,6 +118,8 @@ pub fn cases(options: &Options) -> Result<Vec<Case>> {
     }
     all.push(case("nce", format!("b{batch} m{m} n{n} d{dim}"), Kind::Nce(batch)));
     all.push(case("softmax", format!("b{batch} n{n} d{dim}"), Kind::Softmax(batch)));
+    let (queries, k) = (256, 200);
+    all.push(case("top_k", format!("q{queries} k{k} n{n} d{dim}"), Kind::TopK(queries, k)));
     all.push(case("augment", format!("b{batch} {size}x{size}"), Kind::Augment(batch, size)));
     let Options { arch, width, .. } = options;
     all.push(case("sgd", format!("{arch} w{width}"), Kind::Sgd(options.clone())));

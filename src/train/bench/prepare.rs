@@ -64,15 +64,19 @@ impl Prepared {
             &Kind::Nce(batch) => {
                 let (n, dim, m) = BANK;
                 let (f, bank, own) = builder.against_bank(batch)?;
-                let rows = builder.integers("rows", &[batch, m], n as u32)?;
                 let z = builder.tape.input("z", &[4], Layout::Rows)?;
                 builder.fills.push((z, Fill::Floats(vec![(n as f32).ln(), 1.0, 0.0, 0.0])));
-                ops::nce(&mut builder.tape, f, bank, own, rows, z, 0.07)?;
+                let noise = ops::Noise::Drawn { negatives: m, exclude_own: false };
+                ops::nce(&mut builder.tape, f, bank, own, noise, z, 0.07)?;
                 debug_assert_eq!(f.shape()[1], dim);
             }
             &Kind::Softmax(batch) => {
                 let (f, bank, own) = builder.against_bank(batch)?;
                 ops::softmax(&mut builder.tape, f, bank, own, 0.07)?;
+            }
+            &Kind::TopK(queries, k) => {
+                let (f, bank, _) = builder.against_bank(queries)?;
+                ops::top_k(&mut builder.tape, f, bank, k)?;
             }
             &Kind::Augment(batch, side) => {
                 let words = pixels(side) / 4;

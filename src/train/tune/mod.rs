@@ -35,6 +35,6 @@ mod tuner;
 pub use super::cached::cache_folder;
 pub use cache::{Cache, Ignored};
 pub use candidate::Candidate;
-pub use problems::{problems, problems_of, scores};
+pub use problems::{problems, problems_of};
 pub use report::{Basis, Found, LeftOut, Report};
 pub use tuner::{Effort, Tuner};

@@ -1,16 +1,14 @@
 //! The problems that a network's training poses.
 
 use crate::error::Result;
-use crate::eval::scores_at_once;
 use crate::gpu::{Choices, Gpu};
 use crate::nn::ResNet;
-use crate::ops::{Form, Problem};
+use crate::ops::Problem;
 use crate::optim::Sgd;
 use crate::tape::StoreBuilder;
 use crate::train::{Config, Images, StepOptions, TrainingStep};
 
-/// The distinct problems of a training step of `config`, found by recording one, the dearest first; then the scores by
-/// which its features are judged.
+/// The distinct problems of a training step of `config`, found by recording one, the dearest first.
 ///
 /// # Errors
 /// Those of [`TrainingStep::new`].
@@ -29,9 +27,7 @@ pub fn problems(gpu: &Gpu, config: &Config) -> Result<Vec<Problem>> {
         given_negatives: false,
     };
     let mut step = TrainingStep::new(gpu, &net, &store, options)?;
-    let mut all = problems_of(step.program().choices())?;
-    all.push(scores(gpu, config));
-    Ok(all)
+    problems_of(step.program().choices())
 }
 
 /// The problems that `choices` are about, the dearest first.
@@ -42,9 +38,4 @@ pub fn problems_of(choices: &Choices) -> Result<Vec<Problem>> {
     let mut all = choices.iter().map(|(problem, _)| problem.parse()).collect::<Result<Vec<Problem>>>()?;
     all.sort_by(|a, b| b.work().flops.total_cmp(&a.work().flops));
     Ok(all)
-}
-
-/// The product by which the features of a run are judged at the end of an epoch: those of some images against the bank.
-pub fn scores(gpu: &Gpu, config: &Config) -> Problem {
-    Problem::Gemm(Form::Nt, scores_at_once(gpu, config.images, config.net.dim, config.images))
 }

@@ -1,15 +1,14 @@
 // needs: lib/grid.wgsl
-// scale_rows: every row by a number of its own; the backward rule of the losses.
-//   scale     y[r,c] = s[r] x[r,c]   (added to y under ACCUMULATE)
-// Shapes:   x, y [rows, c4] in vec4; s [rows] padded.
+// scale_by: a tensor times a number that the device holds; the backward rule of the losses.
+//   scale     y[i] = s[0] x[i]   (added to y under ACCUMULATE)
+// Shapes:   x, y [vectors] in vec4; s [1] padded to 4.
 // Dispatch: one workgroup for 64 vec4, folded.
 // Order:    none.
-// Safety:   i < rows * c4, the length of x and y in vec4; i / c4 < rows.
+// Safety:   i < vectors, the length of x and y in vec4.
 // Source:   the chain rule: a loss keeps its gradient for an upstream of 1.
 
 struct Params {
-    rows: u32,
-    c4: u32,
+    vectors: u32,
 }
 
 override ACCUMULATE: bool = false;
@@ -26,10 +25,10 @@ fn scale(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = folded(group, groups) * 64u + lane;
-    if i >= params.rows * params.c4 {
+    if i >= params.vectors {
         return;
     }
-    var v = x[i] * s[i / params.c4];
+    var v = x[i] * s[0];
     if ACCUMULATE {
         v += y[i];
     }
