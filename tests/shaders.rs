@@ -35,6 +35,14 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
             let sizes = Tiled::TABLE.map(|tile| [tile.m, tile.n, tile.k, tile.rows, tile.cols]);
             all.extend(sizes.map(|sizes| (names.into_iter().zip(sizes).collect(), Vec::new())));
         }
+        "window.wgsl" => {
+            for (rows, cols, down, kw, stride) in [(16, 2, 8, 3, 1), (8, 2, 8, 3, 2), (4, 4, 8, 2, 1), (8, 1, 1, 2, 2)] {
+                let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", 8), ("DOWN", down), ("KW", kw), ("STRIDE", stride)];
+                let few = [tune.clone(), vec![("CHANNELS", 3), ("LINES", 3)]].concat();
+                let swap = if down > 1 { vec![("lib/apart.wgsl", "lib/together.wgsl")] } else { Vec::new() };
+                all.extend([(tune, swap.clone()), (few, swap)]);
+            }
+        }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
         "softmax.wgsl" => all.extend([1, 2, 32, 33, 128].map(|dim| (vec![("DIM4", dim)], Vec::new()))),
         "nce.wgsl" => {

@@ -1,6 +1,7 @@
 use super::algorithm::{GPU_LANES, LANES};
 use super::gemm::Linear;
 use super::tiled::{self, Product};
+use super::window::Window;
 use super::winograd::Winograd;
 use super::{Algorithm, Direction, Problem, Tile, images};
 use crate::error::{Error, Result};
@@ -160,6 +161,7 @@ impl Sizes {
             Algorithm::Direct(Tile::Tiled(tile)) => {
                 (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
             }
+            Algorithm::Window(tile) => return self.window(Direction::Weight).parts(tile),
             Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Winograd { .. } => {
                 let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
                 (512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4)), lines * (ow + 1))
@@ -169,7 +171,7 @@ impl Sizes {
     }
 
     /// `launch` with the parameters of every kernel here.
-    fn params(self, launch: Launch, split: usize) -> Launch {
+    pub(super) fn params(self, launch: Launch, split: usize) -> Launch {
         let Conv { stride, pad, groups } = self.conv;
         let [oh, ow] = self.result();
         let launch = launch.param("n", self.n).param("h", self.h).param("w", self.w).param("ci", self.ci);
@@ -180,6 +182,10 @@ impl Sizes {
 
     fn winograd(self, outputs: u32) -> Winograd {
         Winograd { sizes: self, outputs: outputs as usize }
+    }
+
+    fn window(self, direction: Direction) -> Window {
+        Window { direction, sizes: self }
     }
 
     /// A launch of the scalar kernel `entry`, of a lane for each of `vectors`.
@@ -215,6 +221,7 @@ impl Sizes {
             Algorithm::Direct(Tile::Tiled(tile)) => tile.rounds(self.product(direction).depth).saturating_add(taps),
             Algorithm::Direct(_) => taps.saturating_mul(vectors + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
+            Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
             Algorithm::Winograd { .. } => return Ok(()), // its products see to it
         };
         super::within_rounds("conv2d", rounds)
@@ -226,6 +233,7 @@ impl Sizes {
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
+            Algorithm::Window(tile) => self.window(Direction::Forward).launch(tile, 1),
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).forward(tape, tile, x, weight, y),
         };
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
@@ -240,6 +248,7 @@ impl Sizes {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
+            Algorithm::Window(tile) => self.window(Direction::Input).launch(tile, 1),
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_input(tape, tile, weight, dy, dx),
         };
         let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
@@ -258,6 +267,7 @@ impl Sizes {
                 let launch = self.tiles(tile, "grad_weight", Direction::Weight, split);
                 (launch, tile.shader(&SHADER, &TILED), tile.sum_lanes())
             }
+            Algorithm::Window(tile) => (self.window(Direction::Weight).launch(tile, split), &SHADER, LANES),
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_weight(tape, tile, x, dy, dw),
         };
         let launch = launch.bind("x", x).bind("dy", dy);

@@ -28,6 +28,7 @@ mod scale_rows;
 mod sgd;
 mod softmax;
 mod tiled;
+mod window;
 mod winograd;
 
 pub use add::add;
@@ -77,7 +78,7 @@ pub static OPS: &[Op] = &[
     Op { name: "bank_update", shaders: &[&bank_update::SHADER] },
     Op { name: "batch_norm", shaders: &[&batch_norm::SHADER] },
     Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
-    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED, &winograd::SHADER] },
+    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED, &window::SHADER, &winograd::SHADER] },
     Op { name: "finite", shaders: &[&crate::tape::FINITE] },
     Op { name: "gemm", shaders: &[&gemm::SHADER, &gemm::TILED] },
     Op { name: "l2norm", shaders: &[&l2norm::SHADER] },

@@ -1,7 +1,7 @@
 //! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
 
 use super::tiled::Product;
-use super::{Algorithm, Tile, conv2d, gemm, winograd};
+use super::{Algorithm, Tile, conv2d, gemm, window, winograd};
 use crate::gpu::{Gpu, Work};
 use crate::tape::Tape;
 use std::fmt;
@@ -65,7 +65,8 @@ impl Problem {
             Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
             Self::Conv(direction, sizes) => {
                 let winograd = winograd::candidates(gpu, *direction, *sizes);
-                direct.chain(winograd).chain([Algorithm::Scalar]).collect()
+                let window = window::candidates(gpu, *direction, *sizes);
+                direct.chain(window).chain(winograd).chain([Algorithm::Scalar]).collect()
             }
             Self::Gemm(..) => direct.collect(),
         }
@@ -75,7 +76,9 @@ impl Problem {
     pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
         let faster = match self {
             Self::Conv(_, sizes) if !sizes.aligned() => return Algorithm::Scalar,
-            Self::Conv(direction, sizes) => winograd::preferred(gpu, *direction, *sizes),
+            Self::Conv(direction, sizes) => {
+                window::preferred(gpu, *direction, *sizes).or_else(|| winograd::preferred(gpu, *direction, *sizes))
+            }
             Self::Gemm(..) => None,
         };
         faster.unwrap_or_else(|| Algorithm::Direct(Tile::preferred(gpu, self.product(), self.takes_large_tiles())))

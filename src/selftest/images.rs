@@ -43,6 +43,11 @@ fn convolutions() -> Vec<Case> {
         ([1, 1, 1], [6, 6], [3, 3], [1, 1, 7]),
         ([2, 1, 2], [5, 5], [3, 3], [2, 1, 4]),
         ([1, 6, 1], [4, 4], [1, 1], [1, 0, 2]),
+        // Strips of pixels that end in a line, at both strides; more than one vector a group; few channels of an image.
+        ([2, 8, 8], [5, 35], [3, 3], [1, 1, 3]),
+        ([1, 8, 12], [6, 37], [3, 3], [2, 1, 2]),
+        ([2, 12, 4], [5, 18], [2, 3], [2, 2, 2]),
+        ([2, 3, 20], [7, 19], [3, 2], [1, 1, 1]),
         // Stride above the window, padding above the image, a window as large as the image.
         ([1, 3, 4], [9, 8], [1, 2], [4, 0, 1]),
         ([1, 2, 3], [2, 2], [3, 3], [1, 4, 1]),
