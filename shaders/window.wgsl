@@ -163,15 +163,10 @@ fn forward(
             }
         }
     }
-    // An array of as many places as the loop has rounds has drivers unroll it, and keep the tile in registers.
-    var pixels: array<u32, ROWS>;
-    for (var i = 0u; i < ROWS; i++) {
-        pixels[i] = q + i;
-    }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if index % down * DOWN + member < all && pixels[i] < size.ow && column + v < outputs(size) {
-                result[(line * size.ow + pixels[i]) * ys + part * outputs(size) + column + v] = tile[i * COLS + v];
+            if index % down * DOWN + member < all && q + i < size.ow && column + v < outputs(size) {
+                result[(line * size.ow + q + i) * ys + part * outputs(size) + column + v] = tile[i * COLS + v];
             }
         }
     }
@@ -250,7 +245,8 @@ fn grad_input(
         bottom--;
     }
     let iy = line % high * size.stride + a_row;
-    var pixels: array<u32, ROWS>; // as in `forward`
+    // An array of as many places as the loop has rounds has drivers unroll it, and keep the tile in registers.
+    var pixels: array<u32, ROWS>;
     for (var i = 0u; i < ROWS; i++) {
         pixels[i] = (q + i) * size.stride + a_col;
     }

@@ -35,6 +35,13 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
             let sizes = Tiled::TABLE.map(|tile| [tile.m, tile.n, tile.k, tile.rows, tile.cols]);
             all.extend(sizes.map(|sizes| (names.into_iter().zip(sizes).collect(), Vec::new())));
         }
+        "depthwise.wgsl" => {
+            let sizes = [(4, 8, 3, 1), (2, 8, 3, 2), (4, 4, 5, 1), (2, 4, 5, 2)];
+            all.extend(sizes.map(|(high, wide, side, stride)| {
+                let tune = vec![("HIGH", high), ("WIDE", wide), ("KH", side), ("KW", side), ("STRIDE", stride), ("LANES", 64)];
+                (tune, Vec::new())
+            }));
+        }
         "window.wgsl" => {
             for (rows, cols, down, kw, stride) in [(16, 2, 8, 3, 1), (8, 2, 8, 3, 2), (4, 4, 8, 2, 1), (8, 1, 1, 2, 2)] {
                 let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", 8), ("DOWN", down), ("KW", kw), ("STRIDE", stride)];

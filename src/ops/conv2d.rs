@@ -1,4 +1,5 @@
 use super::algorithm::{GPU_LANES, LANES};
+use super::depthwise::Depthwise;
 use super::gemm::Linear;
 use super::tiled::{self, Product};
 use super::window::Window;
@@ -162,6 +163,7 @@ impl Sizes {
                 (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
             }
             Algorithm::Window(tile) => return self.window(Direction::Weight).parts(tile),
+            Algorithm::Depthwise { high, wide } => return self.depthwise(Direction::Weight, high, wide).parts(),
             Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Winograd { .. } => {
                 let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
                 (512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4)), lines * (ow + 1))
@@ -186,6 +188,10 @@ impl Sizes {
 
     fn window(self, direction: Direction) -> Window {
         Window { direction, sizes: self }
+    }
+
+    fn depthwise(self, direction: Direction, high: u32, wide: u32) -> Depthwise {
+        Depthwise { direction, sizes: self, high, wide }
     }
 
     /// A launch of the scalar kernel `entry`, of a lane for each of `vectors`.
@@ -222,7 +228,8 @@ impl Sizes {
             Algorithm::Direct(_) => taps.saturating_mul(vectors + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
             Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
-            Algorithm::Winograd { .. } => return Ok(()), // its products see to it
+            Algorithm::Depthwise { .. } => return Ok(()), // a round a tap at most
+            Algorithm::Winograd { .. } => return Ok(()),  // its products see to it
         };
         super::within_rounds("conv2d", rounds)
     }
@@ -234,6 +241,7 @@ impl Sizes {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
             Algorithm::Window(tile) => self.window(Direction::Forward).launch(tile, 1),
+            Algorithm::Depthwise { high, wide } => self.depthwise(Direction::Forward, high, wide).launch(tape.gpu(), 1),
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).forward(tape, tile, x, weight, y),
         };
         tape.launch(launch.bind("x", x).bind("weight", weight).bind("result", y))
@@ -243,15 +251,21 @@ impl Sizes {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
         let algorithm = Problem::Conv(Direction::Input, self).algorithm(tape);
         self.within_rounds(algorithm, Direction::Input, (self.co / self.conv.groups).div_ceil(4))?;
+        let mut reads = "dy";
         let launch = match algorithm {
             Algorithm::Scalar => {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
             Algorithm::Window(tile) => self.window(Direction::Input).launch(tile, 1),
+            Algorithm::Depthwise { high, wide } => {
+                let by = self.depthwise(Direction::Input, high, wide);
+                reads = by.reads();
+                by.launch(tape.gpu(), 1)
+            }
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_input(tape, tile, weight, dy, dx),
         };
-        let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
+        let launch = launch.on("ACCUMULATE", dx.accumulate).bind(reads, dy).bind("weight", weight).bind("result", dx.tensor);
         tape.launch(launch)
     }
 
@@ -266,6 +280,9 @@ impl Sizes {
             Algorithm::Direct(tile) => {
                 let launch = self.tiles(tile, "grad_weight", Direction::Weight, split);
                 (launch, tile.shader(&SHADER, &TILED), tile.sum_lanes())
+            }
+            Algorithm::Depthwise { high, wide } => {
+                (self.depthwise(Direction::Weight, high, wide).launch(tape.gpu(), split), &SHADER, LANES)
             }
             Algorithm::Window(tile) => (self.window(Direction::Weight).launch(tile, split), &SHADER, LANES),
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_weight(tape, tile, x, dy, dw),

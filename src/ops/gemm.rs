@@ -91,7 +91,7 @@ impl Sizes {
     fn tile(self, tape: &mut Tape, form: Form) -> Tile {
         match Problem::Gemm(form, self).algorithm(tape) {
             Algorithm::Direct(tile) | Algorithm::Window(tile) | Algorithm::Winograd { tile, .. } => tile,
-            Algorithm::Scalar => Tile::everywhere(padded(self.cols) / 4),
+            Algorithm::Scalar | Algorithm::Depthwise { .. } => Tile::everywhere(padded(self.cols) / 4),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
 
 use super::tiled::Product;
-use super::{Algorithm, Tile, conv2d, gemm, window, winograd};
+use super::{Algorithm, Tile, conv2d, depthwise, gemm, window, winograd};
 use crate::gpu::{Gpu, Work};
 use crate::tape::Tape;
 use std::fmt;
@@ -62,7 +62,10 @@ impl Problem {
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
         let direct = Tile::all(gpu, self.product(), self.takes_large_tiles()).into_iter().map(Algorithm::Direct);
         match self {
-            Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
+            Self::Conv(direction, sizes) if !sizes.aligned() => {
+                let depthwise = depthwise::candidates(gpu, *direction, *sizes);
+                depthwise.into_iter().chain([Algorithm::Scalar]).collect()
+            }
             Self::Conv(direction, sizes) => {
                 let winograd = winograd::candidates(gpu, *direction, *sizes);
                 let window = window::candidates(gpu, *direction, *sizes);
@@ -75,7 +78,10 @@ impl Problem {
     /// What does well on `gpu` without measuring: the static table.
     pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
         let faster = match self {
-            Self::Conv(_, sizes) if !sizes.aligned() => return Algorithm::Scalar,
+            Self::Conv(direction, sizes) if !sizes.aligned() => {
+                let depthwise = depthwise::candidates(gpu, *direction, *sizes);
+                return depthwise.first().copied().unwrap_or(Algorithm::Scalar);
+            }
             Self::Conv(direction, sizes) => {
                 window::preferred(gpu, *direction, *sizes).or_else(|| winograd::preferred(gpu, *direction, *sizes))
             }

@@ -18,10 +18,12 @@ const OPS: [&str; 2] = ["conv2d", "gemm"];
 fn all() -> BTreeSet<String> {
     let conv = Conv { stride: 1, pad: 1, groups: 1 };
     let conv = ConvSizes { n: 1, h: 16, w: 16, ci: 16, co: 16, kh: 3, kw: 3, conv };
+    let depthwise = ConvSizes { ci: 1, conv: Conv { groups: 16, ..conv.conv }, ..conv };
     let gemm = GemmSizes { batch: 1, rows: 16, depth: 16, cols: 16 };
-    let convs = [Direction::Forward, Direction::Input, Direction::Weight].map(|direction| Problem::Conv(direction, conv));
+    let directions = [Direction::Forward, Direction::Input, Direction::Weight];
+    let convs = directions.into_iter().flat_map(|direction| [conv, depthwise].map(|sizes| Problem::Conv(direction, sizes)));
     let gemms = [Form::Nn, Form::Nt, Form::Tn].map(|form| Problem::Gemm(form, gemm));
-    let problems = convs.into_iter().chain(gemms);
+    let problems = convs.chain(gemms);
     problems.flat_map(|problem| problem.candidates(gpu())).map(|algorithm| algorithm.to_string()).collect()
 }
 
