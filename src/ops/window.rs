@@ -43,7 +43,7 @@ pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option
     }
     let long = by.strip_line() >= 12 && by.unrolls(16);
     let (rows, cols) = match by.columns() {
-        columns if direction == Direction::Weight => (if grouped { 4 } else { 8 }, columns.min(2) as u32),
+        columns if direction == Direction::Weight => (4, columns.min(2) as u32),
         columns if together == 1 => {
             if long && columns > 1 {
                 (16, 2)
