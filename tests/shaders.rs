@@ -38,6 +38,21 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
             let sizes = Tiled::TABLE.map(|tile| [tile.m, tile.n, tile.k, tile.rows, tile.cols]);
             all.extend(sizes.map(|sizes| (names.into_iter().zip(sizes).collect(), Vec::new())));
         }
+        "depthwise.wgsl" => {
+            let sizes = [(4, 8, 3, 1), (2, 8, 3, 2), (4, 4, 5, 1), (2, 4, 5, 2)];
+            all.extend(sizes.map(|(high, wide, side, stride)| {
+                let tune = vec![("HIGH", high), ("WIDE", wide), ("KH", side), ("KW", side), ("STRIDE", stride), ("LANES", 64)];
+                (tune, Vec::new())
+            }));
+        }
+        "window.wgsl" => {
+            for (rows, cols, down, kw, stride) in [(16, 2, 8, 3, 1), (8, 2, 8, 3, 2), (4, 4, 8, 2, 1), (8, 1, 1, 2, 2)] {
+                let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", 8), ("DOWN", down), ("KW", kw), ("STRIDE", stride)];
+                let few = [tune.clone(), vec![("CHANNELS", 3), ("LINES", 3)]].concat();
+                let swap = if down > 1 { vec![("lib/apart.wgsl", "lib/together.wgsl")] } else { Vec::new() };
+                all.extend([(tune, swap.clone()), (few, swap)]);
+            }
+        }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
         "batch_norm.wgsl" => all.push((vec![("LANES", 8)], Vec::new())),
         "softmax.wgsl" => all.extend(

@@ -32,6 +32,15 @@ pub enum Algorithm {
     Scalar,
     /// A matrix product, implicit for convolutions.
     Direct(Tile),
+    /// A convolution by strips of pixels along a line, which every tap that meets a pixel shares: for few channels a group.
+    Window(Tile),
+    /// A convolution of every channel by itself: a lane holds four channels of `high` lines by `wide` pixels.
+    Depthwise {
+        /// Lines of a tile.
+        high: u32,
+        /// Pixels of a line of it.
+        wide: u32,
+    },
     /// Winograd's, for 3×3 convolutions with stride 1 of one group: transforms of tiles of `outputs`² results, and products
     /// between them.
     Winograd {
@@ -140,7 +149,7 @@ impl Algorithm {
     /// allows a thousand times that, and would let mistakes pass.
     pub fn tolerance(&self) -> f64 {
         match self {
-            Self::Scalar | Self::Direct(_) => 0.0,
+            Self::Scalar | Self::Direct(_) | Self::Window(_) | Self::Depthwise { .. } => 0.0,
             Self::Winograd { .. } => 2e-6,
         }
     }
@@ -168,6 +177,8 @@ impl fmt::Display for Algorithm {
         match self {
             Self::Scalar => write!(f, "scalar"),
             Self::Direct(tile) => write!(f, "direct {tile}"),
+            Self::Window(tile) => write!(f, "window {tile}"),
+            Self::Depthwise { high, wide } => write!(f, "depthwise {high}x{wide}"),
             Self::Winograd { outputs, tile } => write!(f, "winograd{outputs} {tile}"),
         }
     }

@@ -1,8 +1,10 @@
 use super::algorithm::{GPU_LANES, LANES};
 use super::batch_norm::{Norm, Then, batch_norm_frozen};
+use super::depthwise::Depthwise;
 use super::epilogue::Epilogue;
 use super::gemm::Linear;
 use super::tiled::{self, Product};
+use super::window::Window;
 use super::winograd::Winograd;
 use super::{Algorithm, Direction, Problem, Tile, images};
 use crate::error::{Error, Result};
@@ -165,6 +167,8 @@ impl Sizes {
             Algorithm::Direct(Tile::Tiled(tile)) => {
                 (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
             }
+            Algorithm::Window(tile) => return self.window(Direction::Weight).parts(tile),
+            Algorithm::Depthwise { high, wide } => return self.depthwise(Direction::Weight, high, wide).parts(),
             Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Winograd { .. } => {
                 let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
                 (512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4)), lines * (ow + 1))
@@ -174,7 +178,7 @@ impl Sizes {
     }
 
     /// `launch` with the parameters of every kernel here.
-    fn params(self, launch: Launch, split: usize) -> Launch {
+    pub(super) fn params(self, launch: Launch, split: usize) -> Launch {
         let Conv { stride, pad, groups } = self.conv;
         let [oh, ow] = self.result();
         let launch = launch.param("n", self.n).param("h", self.h).param("w", self.w).param("ci", self.ci);
@@ -185,6 +189,14 @@ impl Sizes {
 
     fn winograd(self, outputs: u32) -> Winograd {
         Winograd { sizes: self, outputs: outputs as usize }
+    }
+
+    fn window(self, direction: Direction) -> Window {
+        Window { direction, sizes: self }
+    }
+
+    fn depthwise(self, direction: Direction, high: u32, wide: u32) -> Depthwise {
+        Depthwise { direction, sizes: self, high, wide }
     }
 
     /// A launch of the scalar kernel `entry`, of a lane for each of `vectors`.
@@ -220,7 +232,9 @@ impl Sizes {
             Algorithm::Direct(Tile::Tiled(tile)) => tile.rounds(self.product(direction).depth).saturating_add(taps),
             Algorithm::Direct(_) => taps.saturating_mul(vectors + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
-            Algorithm::Winograd { .. } => return Ok(()), // its products see to it
+            Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
+            Algorithm::Depthwise { .. } => return Ok(()), // a round a tap at most
+            Algorithm::Winograd { .. } => return Ok(()),  // its products see to it
         };
         super::within_rounds("conv2d", rounds)
     }
@@ -234,7 +248,7 @@ impl Sizes {
                 Some(times / self.conv.groups * pixels.div_ceil(PART))
             }
             Algorithm::Winograd { outputs, .. } => Some(self.winograd(outputs).parts(direction)),
-            Algorithm::Direct(_) | Algorithm::Scalar => None,
+            Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Window(_) | Algorithm::Depthwise { .. } => None,
         }
     }
 
@@ -251,6 +265,8 @@ impl Sizes {
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
+            Algorithm::Window(tile) => self.window(Direction::Forward).launch(tile, 1),
+            Algorithm::Depthwise { high, wide } => self.depthwise(Direction::Forward, high, wide).launch(tape.gpu(), 1),
             Algorithm::Winograd { outputs, tile } => {
                 return self.winograd(outputs).forward(tape, tile, [x, weight, y], epilogue);
             }
@@ -270,16 +286,23 @@ impl Sizes {
             _ => Epilogue::Plain,
         };
         self.within_rounds(algorithm, Direction::Input, (self.co / self.conv.groups).div_ceil(4))?;
+        let mut reads = "dy";
         let launch = match algorithm {
             Algorithm::Scalar => {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
+            Algorithm::Window(tile) => self.window(Direction::Input).launch(tile, 1),
+            Algorithm::Depthwise { high, wide } => {
+                let by = self.depthwise(Direction::Input, high, wide);
+                reads = by.reads();
+                by.launch(tape.gpu(), 1)
+            }
             Algorithm::Winograd { outputs, tile } => {
                 return self.winograd(outputs).grad_input(tape, tile, weight, dy, dx, epilogue);
             }
         };
-        let launch = launch.on("ACCUMULATE", dx.accumulate).bind("dy", dy).bind("weight", weight).bind("result", dx.tensor);
+        let launch = launch.on("ACCUMULATE", dx.accumulate).bind(reads, dy).bind("weight", weight).bind("result", dx.tensor);
         tape.launch(epilogue.of(launch))
     }
 
@@ -295,6 +318,10 @@ impl Sizes {
                 let launch = self.tiles(tile, "grad_weight", Direction::Weight, split);
                 (launch, tile.shader(&SHADER, &TILED), tile.sum_lanes())
             }
+            Algorithm::Depthwise { high, wide } => {
+                (self.depthwise(Direction::Weight, high, wide).launch(tape.gpu(), split), &SHADER, LANES)
+            }
+            Algorithm::Window(tile) => (self.window(Direction::Weight).launch(tile, split), &SHADER, LANES),
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_weight(tape, tile, x, dy, dw),
         };
         let launch = launch.bind("x", x).bind("dy", dy);

@@ -90,8 +90,8 @@ impl Sizes {
     /// The tile that this product is to be computed with.
     fn tile(self, tape: &mut Tape, form: Form) -> Tile {
         match Problem::Gemm(form, self).algorithm(tape) {
-            Algorithm::Direct(tile) | Algorithm::Winograd { tile, .. } => tile,
-            Algorithm::Scalar => Tile::everywhere(padded(self.cols) / 4),
+            Algorithm::Direct(tile) | Algorithm::Window(tile) | Algorithm::Winograd { tile, .. } => tile,
+            Algorithm::Scalar | Algorithm::Depthwise { .. } => Tile::everywhere(padded(self.cols) / 4),
         }
     }
 

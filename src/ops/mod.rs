@@ -14,6 +14,7 @@ mod bank_update;
 mod batch_norm;
 mod column_sums;
 mod conv2d;
+mod depthwise;
 mod epilogue;
 mod gemm;
 mod l2norm;
@@ -31,6 +32,7 @@ mod sgd;
 mod softmax;
 mod tiled;
 mod top_k;
+mod window;
 mod winograd;
 
 pub use add::add;
@@ -82,7 +84,7 @@ pub static OPS: &[Op] = &[
     Op { name: "bank_update", shaders: &[&bank_update::SHADER] },
     Op { name: "batch_norm", shaders: &[&batch_norm::SHADER] },
     Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
-    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED, &winograd::SHADER] },
+    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED, &depthwise::SHADER, &window::SHADER, &winograd::SHADER] },
     Op { name: "finite", shaders: &[&crate::tape::FINITE] },
     Op { name: "gemm", shaders: &[&gemm::SHADER, &gemm::TILED] },
     Op { name: "l2norm", shaders: &[&l2norm::SHADER] },

@@ -1,7 +1,7 @@
 //! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
 
 use super::tiled::Product;
-use super::{Algorithm, Tile, conv2d, gemm, winograd};
+use super::{Algorithm, Tile, conv2d, depthwise, gemm, window, winograd};
 use crate::gpu::{Gpu, Work};
 use crate::tape::Tape;
 use std::fmt;
@@ -62,10 +62,14 @@ impl Problem {
     pub fn candidates(&self, gpu: &Gpu) -> Vec<Algorithm> {
         let direct = Tile::all(gpu, self.product(), self.takes_large_tiles()).into_iter().map(Algorithm::Direct);
         match self {
-            Self::Conv(_, sizes) if !sizes.aligned() => vec![Algorithm::Scalar],
+            Self::Conv(direction, sizes) if !sizes.aligned() => {
+                let depthwise = depthwise::candidates(gpu, *direction, *sizes);
+                depthwise.into_iter().chain([Algorithm::Scalar]).collect()
+            }
             Self::Conv(direction, sizes) => {
                 let winograd = winograd::candidates(gpu, *direction, *sizes);
-                direct.chain(winograd).chain([Algorithm::Scalar]).collect()
+                let window = window::candidates(gpu, *direction, *sizes);
+                direct.chain(window).chain(winograd).chain([Algorithm::Scalar]).collect()
             }
             Self::Gemm(..) => direct.collect(),
         }
@@ -74,8 +78,13 @@ impl Problem {
     /// What does well on `gpu` without measuring: the static table.
     pub fn preferred(&self, gpu: &Gpu) -> Algorithm {
         let faster = match self {
-            Self::Conv(_, sizes) if !sizes.aligned() => return Algorithm::Scalar,
-            Self::Conv(direction, sizes) => winograd::preferred(gpu, *direction, *sizes),
+            Self::Conv(direction, sizes) if !sizes.aligned() => {
+                let depthwise = depthwise::candidates(gpu, *direction, *sizes);
+                return depthwise.first().copied().unwrap_or(Algorithm::Scalar);
+            }
+            Self::Conv(direction, sizes) => {
+                window::preferred(gpu, *direction, *sizes).or_else(|| winograd::preferred(gpu, *direction, *sizes))
+            }
             Self::Gemm(..) => None,
         };
         faster.unwrap_or_else(|| Algorithm::Direct(Tile::preferred(gpu, self.product(), self.takes_large_tiles())))

@@ -44,6 +44,17 @@ fn convolutions() -> Vec<Case> {
         ([1, 1, 1], [6, 6], [3, 3], [1, 1, 7]),
         ([2, 1, 2], [5, 5], [3, 3], [2, 1, 4]),
         ([1, 6, 1], [4, 4], [1, 1], [1, 0, 2]),
+        // Every channel by itself: in more than one tile, at both strides; a line that is no square's; more padding than a window.
+        ([2, 1, 1], [9, 11], [3, 3], [1, 1, 9]),
+        ([1, 1, 1], [10, 19], [3, 3], [2, 1, 6]),
+        ([1, 1, 1], [9, 9], [5, 5], [1, 2, 4]),
+        ([1, 1, 1], [5, 6], [1, 3], [1, 1, 5]),
+        ([1, 1, 1], [3, 2], [2, 2], [1, 3, 5]),
+        // Strips of pixels that end in a line, at both strides; more than one vector a group; few channels of an image.
+        ([2, 8, 8], [5, 35], [3, 3], [1, 1, 2]),
+        ([1, 8, 12], [6, 37], [3, 3], [2, 1, 2]),
+        ([2, 12, 4], [5, 18], [2, 3], [2, 2, 2]),
+        ([2, 3, 20], [7, 19], [3, 2], [1, 1, 1]),
         // Stride above the window, padding above the image, a window as large as the image.
         ([1, 3, 4], [9, 8], [1, 2], [4, 0, 1]),
         ([1, 2, 3], [2, 2], [3, 3], [1, 4, 1]),
@@ -111,8 +122,10 @@ fn convolution((channels, sides, window, how): Shape, seed: usize) -> Case {
     let case = Case::new("conv2d", label);
     let case = case.tracked("x", &xs, Layout::Rows, random.normal(xs.iter().product()));
     let case = case.tracked("weight", &ws, Layout::Weight, random.normal(ws.iter().product()));
-    // The kernels for groups of any width take a lane a vec4: more workgroups than a tiny device has.
-    let any = groups > 1 && (ci % 4 != 0 || co % 4 != 0);
+    // The kernels for groups of any width take a lane a vec4: more workgroups than a tiny device has. Those for channels by
+    // themselves do not.
+    let alone = ci == 1 && co == 1 && kh.max(kw) <= 5 && stride == 1;
+    let any = groups > 1 && !alone && (ci % 4 != 0 || co % 4 != 0);
     let (xs4, ys4) = (padded(ci * groups) / 4, padded(co * groups) / 4);
     let lanes = (n * h * w * xs4).max(kh * kw * padded(ci) * ys4);
     let tiny = if any && lanes > 64 * 8 { Tiny::Limit } else { large(n * h * w * padded(ci * groups)) };

@@ -1,0 +1,147 @@
+use super::algorithm::LANES;
+use super::conv2d::Sizes;
+use super::{Algorithm, Direction, MAX_ROUNDS, Tile};
+use crate::gpu::{Gpu, Shader};
+use crate::tape::Launch;
+
+pub(super) static SHADER: Shader = Shader { file: "window.wgsl", text: include_str!("../../shaders/window.wgsl") };
+
+/// A direction of a convolution with few channels a group, by strips of pixels along a line: a pixel is loaded once for all
+/// the taps that meet it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) direction: Direction,
+    pub(super) sizes: Sizes,
+}
+
+/// The algorithms of this file that compute `direction` on `gpu`.
+pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<Algorithm> {
+    let by = Window { direction, sizes };
+    let (columns, together) = (by.columns(), gpu.together());
+    let tiles: &[(u32, u32, u32)] = match direction {
+        _ if !by.applies(gpu) => &[],
+        Direction::Weight => &[(4, 2, 1), (8, 2, 1), (4, 1, 1)],
+        _ if together == 1 => &[(16, 2, 1), (8, 1, 1)],
+        _ => &[(16, 2, 8), (8, 2, 8), (4, 4, 8), (4, 2, 8), (8, 1, 8), (16, 1, 8), (16, 2, 1), (8, 1, 1)],
+    };
+    let narrow = tiles.iter().filter(|(rows, cols, _)| *cols as usize <= columns.next_power_of_two() && by.unrolls(*rows));
+    narrow.map(|&(rows, cols, down)| by.algorithm(rows, cols, down.min(together))).collect()
+}
+
+/// Which of them does well on `gpu` without measuring, if one does: where groups have up to 16 channels, and with an input of
+/// up to 4 channels (benches/README.md has the numbers).
+pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
+    let by = Window { direction, sizes };
+    let (grouped, (ci4, co4), together) = (sizes.conv.groups > 1, sizes.vectors(), gpu.together());
+    let does_well = match direction {
+        Direction::Forward => ci4 == 1 || (grouped && co4 <= 4),
+        Direction::Input => grouped && ci4 <= 4,
+        Direction::Weight => ci4 == 1 || (grouped && ci4 <= 2),
+    };
+    if !by.applies(gpu) || !does_well {
+        return None;
+    }
+    let long = by.strip_line() >= 12 && by.unrolls(16);
+    let (rows, cols) = match by.columns() {
+        columns if direction == Direction::Weight => (4, columns.min(2) as u32),
+        columns if together == 1 => {
+            if long && columns > 1 {
+                (16, 2)
+            } else {
+                (8, 1)
+            }
+        }
+        1 => (8, 1),
+        2 => (if long { 16 } else { 8 }, 2),
+        _ => (4, 4),
+    };
+    Some(by.algorithm(rows, cols, if direction == Direction::Weight { 1 } else { together }))
+}
+
+impl Window {
+    fn algorithm(self, rows: u32, cols: u32, down: u32) -> Algorithm {
+        Algorithm::Window(Tile::Lanes { rows, cols, across: 1, down })
+    }
+
+    /// Whether it computes such a convolution, of few channels. Longer lines of taps take half a minute to compile.
+    fn applies(self, gpu: &Gpu) -> bool {
+        let Sizes { kw, kh, conv, .. } = self.sizes;
+        let (ci4, co4) = self.sizes.vectors();
+        let summed = if self.direction == Direction::Input { co4 } else { ci4 };
+        let known = (2..=3).contains(&kw) && kh <= 3 && conv.stride <= 2 && self.sizes.aligned();
+        gpu.facts().software && known && summed <= 4
+    }
+
+    /// Whether the pixels under a strip are few enough for the driver to unroll the loop over them: otherwise a fortieth of
+    /// the speed is left.
+    fn unrolls(self, rows: u32) -> bool {
+        let (kw, stride) = self.taps();
+        (rows as usize - 1) * stride + kw <= 32
+    }
+
+    /// Pixels of a line that strips divide.
+    fn strip_line(self) -> usize {
+        match self.direction {
+            Direction::Input => self.sizes.w.div_ceil(self.sizes.conv.stride),
+            Direction::Forward | Direction::Weight => self.sizes.result()[1],
+        }
+    }
+
+    /// Columns of the result of a group, in vec4.
+    fn columns(self) -> usize {
+        let (ci4, co4) = self.sizes.vectors();
+        if self.direction == Direction::Input { ci4 } else { co4 }
+    }
+
+    /// Taps that a pixel of a line meets at most, and the stride between their windows.
+    fn taps(self) -> (usize, usize) {
+        match self.direction {
+            Direction::Input => (self.sizes.kw.div_ceil(self.sizes.conv.stride), 1),
+            Direction::Forward | Direction::Weight => (self.sizes.kw, self.sizes.conv.stride),
+        }
+    }
+
+    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one.
+    pub(super) fn parts(self, tile: Tile) -> usize {
+        let [oh, ow] = self.sizes.result();
+        let lines = self.sizes.n * oh;
+        let Tile::Lanes { rows, .. } = tile else { return 1 };
+        let wanted = 256usize.div_ceil(self.tiles(tile));
+        let rounds = lines * (ow.div_ceil(rows as usize) + 1);
+        wanted.max(rounds.div_ceil(MAX_ROUNDS)).clamp(1, lines.max(1))
+    }
+
+    /// Tiles of the result, without parts.
+    fn tiles(self, tile: Tile) -> usize {
+        let Tile::Lanes { rows, cols, down, .. } = tile else { return 0 };
+        let (rows, cols, down) = (rows as usize, cols as usize, down as usize);
+        let Sizes { n, h, w, conv, .. } = self.sizes;
+        let ([oh, ow], (ci4, co4)) = (self.sizes.result(), self.sizes.vectors());
+        conv.groups
+            * match self.direction {
+                Direction::Forward => (n * oh * ow.div_ceil(rows)).div_ceil(down) * co4.div_ceil(cols),
+                Direction::Input => {
+                    let (high, wide) = (h.div_ceil(conv.stride), w.div_ceil(conv.stride));
+                    conv.stride * conv.stride * (n * high * wide.div_ceil(rows)).div_ceil(down) * ci4.div_ceil(cols)
+                }
+                Direction::Weight => ci4 * co4.div_ceil(cols),
+            }
+    }
+
+    /// Its launch, for a weight's gradient in `split` parts.
+    pub(super) fn launch(self, tile: Tile, split: usize) -> Launch {
+        let entry = match self.direction {
+            Direction::Forward => "forward",
+            Direction::Input => "grad_input",
+            Direction::Weight => "grad_weight",
+        };
+        let (kw, stride) = self.taps();
+        let channels = if self.direction == Direction::Input { 4 } else { self.sizes.ci.min(4) };
+        let launch = tile.tune(Launch::new(&SHADER, entry)).tune("KW", kw as u32).tune("STRIDE", stride as u32);
+        let launch = launch.tune("CHANNELS", channels as u32);
+        let launch = launch.tune("LINES", self.sizes.kh as u32);
+        let Tile::Lanes { down, .. } = tile else { return launch };
+        let tiles = self.tiles(tile) * split;
+        self.sizes.params(launch, split).groups(if down == 1 { tiles.div_ceil(LANES) } else { tiles })
+    }
+}
