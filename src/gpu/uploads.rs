@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 /// ring takes half the time and half the processor's (measured on a software adapter).
 pub struct Uploads {
     gpu: Gpu,
-    ring: [Option<Staging>; 3],
+    ring: [Option<Staging>; Uploads::DEPTH],
     next: usize,
 }
 
@@ -25,11 +25,14 @@ struct Staging {
 impl Gpu {
     /// A ring to write large batches through. It holds nothing before the first.
     pub fn uploads(&self) -> Uploads {
-        Uploads { gpu: self.clone(), ring: [const { None }; 3], next: 0 }
+        Uploads { gpu: self.clone(), ring: [const { None }; Uploads::DEPTH], next: 0 }
     }
 }
 
 impl Uploads {
+    /// Staging buffers in the ring, each as large as the largest write through it, up to a power of two.
+    pub const DEPTH: usize = 3;
+
     /// Write `words` at word `offset` of `buffer`, before anything that is submitted later. Waits only where three writes are
     /// under way.
     ///

@@ -2,7 +2,7 @@
 
 use super::{Config, Images, Pixels, StepOptions, TrainingStep};
 use crate::error::{Error, Result, bytes};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Uploads};
 use crate::nn::ResNet;
 use crate::optim::Sgd;
 use crate::tape::{Footprint, Store};
@@ -18,25 +18,31 @@ pub struct Needs {
     pub momentum: u64,
     /// The bank, Z, and running statistics.
     pub state: u64,
+    /// Images that stay on the device, or the ring through which they go up.
+    pub images: u64,
     /// The step's program.
     pub step: Footprint,
 }
 
 impl Needs {
-    pub(super) fn new(store: &Store, step: Footprint) -> Self {
+    pub(super) fn new(store: &Store, pixels: &Pixels, step: Footprint) -> Self {
         let [parameters, gradients, momentum, state] = store.bytes();
-        Self { parameters, gradients, momentum, state, step }
+        let images = 4 * match pixels {
+            Pixels::Written { words } => Uploads::DEPTH * words.next_power_of_two(),
+            Pixels::Resident(range) => range.words,
+        } as u64;
+        Self { parameters, gradients, momentum, state, images, step }
     }
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.parameters + self.gradients + self.momentum + self.state + self.step.total()
+        self.parameters + self.gradients + self.momentum + self.state + self.images + self.step.total()
     }
 }
 
 impl std::fmt::Display for Needs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { parameters, gradients, momentum, state, step } = *self;
+        let Self { parameters, gradients, momentum, state, images, step } = *self;
         let part = |n| bytes(n);
         write!(
             f,
@@ -48,7 +54,7 @@ impl std::fmt::Display for Needs {
             part(state),
             part(step.activations),
             part(step.unshared),
-            part(step.inputs),
+            part(images + step.inputs),
             part(step.constants + step.kept)
         )
     }
@@ -71,8 +77,9 @@ pub(super) fn step_options(config: &Config, pixels: &Pixels) -> StepOptions {
 /// [`Error::Memory`], with a batch that fits; those of [`TrainingStep::footprint`].
 pub(super) fn check(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, pixels: &Pixels) -> Result<Needs> {
     let needs = needs(gpu, config, net, store, pixels)?;
-    let own = needs.total() - needs.step.total();
-    // The store is there already.
+    let coming = if matches!(pixels, Pixels::Written { .. }) { needs.images } else { 0 };
+    let own = needs.total() - needs.step.total() - coming;
+    // The store is there already, and so are images that stay.
     let others = gpu.bytes().0.saturating_sub(own);
     match gpu.memory() {
         Some(most) if needs.total() + others > most => Err(too_large(gpu, config, net, store, pixels, most - most.min(others))),
@@ -82,7 +89,7 @@ pub(super) fn check(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, pix
 
 fn needs(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, pixels: &Pixels) -> Result<Needs> {
     let footprint = TrainingStep::footprint(gpu, net, store, step_options(config, pixels), config.accumulate, pixels)?;
-    Ok(Needs::new(store, footprint))
+    Ok(Needs::new(store, pixels, footprint))
 }
 
 /// Say that the run does not fit into `available` bytes, and which batch would.

@@ -274,7 +274,7 @@ impl Run {
 
     /// The device memory that it holds while it trains.
     pub fn needs(&mut self) -> Needs {
-        Needs::new(&self.store, self.step.program().footprint())
+        Needs::new(&self.store, &self.supply.pixels(self.words), self.step.program().footprint())
     }
 
     /// The configuration.

@@ -4,11 +4,16 @@
 use crate::{LOSSES, NCE, Trail, config, device, open, options, pictures};
 use instdisc::Error;
 use instdisc::error::bytes;
-use instdisc::train::{Config, Run};
+use instdisc::train::{Config, Feed, Run, Source};
+
+/// Images that are streamed: those that are to stay on the device are streamed too where it has no memory for them.
+fn streamed(n: usize) -> Source {
+    Source { feed: Feed::Streamed, ..Source::from(pictures(n)) }
+}
 
 /// The state after a run of three steps.
 fn three_steps(gpu: &instdisc::gpu::Gpu, config: &Config) -> instdisc::Result<Vec<u8>> {
-    let mut run = Run::new(gpu, config.clone(), pictures(config.images), None)?;
+    let mut run = Run::new(gpu, config.clone(), streamed(config.images), None)?;
     run.train(&options(), &mut |_| {})?;
     run.capture()?.encode()
 }
@@ -56,15 +61,15 @@ fn a_batch_that_does_not_fit_is_refused_with_one_that_does() {
     let gpu = open();
     assert!(gpu.memory().is_none_or(|most| most > 1 << 20), "{:?}", gpu.memory());
     let config = Config { batch: 64, ..config(64, NCE, 1) };
-    let needs = Run::new(&gpu, config.clone(), pictures(64), None).unwrap().needs();
+    let needs = Run::new(&gpu, config.clone(), streamed(64), None).unwrap().needs();
     assert_eq!(gpu.bytes().0, 0);
     assert!(needs.step.live <= needs.step.activations && needs.step.activations < needs.step.unshared, "{needs:?}");
     gpu.limit_memory(needs.total());
-    Run::new(&gpu, config.clone(), pictures(64), None).unwrap();
+    Run::new(&gpu, config.clone(), streamed(64), None).unwrap();
     let most = needs.total() / 3;
     gpu.limit_memory(most);
     let peak = gpu.bytes().1;
-    let error = Run::new(&gpu, config.clone(), pictures(64), None).err().unwrap();
+    let error = Run::new(&gpu, config.clone(), streamed(64), None).err().unwrap();
     let Error::Memory { needed, available, batch, fits: Some(fits) } = error else { panic!("{error}") };
     assert_eq!((needed, available, batch), (needs.total(), most, 64));
     assert_eq!(gpu.bytes(), (0, peak), "nothing is held");
@@ -73,12 +78,12 @@ fn a_batch_that_does_not_fit_is_refused_with_one_that_does() {
         assert!(said.contains(part), "{said}");
     }
     let smaller = Config { batch: fits, accumulate: 64 / fits, ..config.clone() };
-    let mut run = Run::new(&gpu, smaller, pictures(64), None).unwrap();
+    let mut run = Run::new(&gpu, smaller, streamed(64), None).unwrap();
     Trail::default().train(&mut run, &options(), |_| {}).unwrap();
     assert!(gpu.bytes().1 <= peak.max(most));
     drop(run);
     gpu.limit_memory(10_000);
-    match Run::new(&gpu, config, pictures(64), None).err() {
+    match Run::new(&gpu, config, streamed(64), None).err() {
         Some(Error::Memory { available: 10_000, fits: None, .. }) => {}
         other => panic!("{other:?}"),
     }

@@ -76,7 +76,7 @@ fn users_are_told_what_their_choices_mean() {
     assert_eq!((config.batch, config.steps_per_epoch()), (100, 1));
     assert!(notes.len() == 1 && notes[0].contains("a batch of 128 becomes 100"), "{notes:?}");
     let (_, notes) = Choices { negatives: Some(4096), ..nce(ZRule::Ema) }.resolve(1000, 32, 0).unwrap();
-    assert!(notes.len() == 1 && notes[0].contains("4096 negatives") && notes[0].contains("1000 images"), "{notes:?}");
+    assert!(notes.len() == 1 && notes[0].contains("negatives (4096)") && notes[0].contains("images (1000)"), "{notes:?}");
 }
 
 #[test]
