@@ -21,7 +21,7 @@ pub enum Clock {
 pub struct Span<T> {
     /// What was done.
     pub what: T,
-    /// When it began, counted from the start of the [`Watch`].
+    /// When it began, counted from the start of the recording.
     pub begin: f64,
     /// When it ended.
     pub end: f64,
