@@ -84,7 +84,7 @@ fn a_file_that_was_damaged_behind_its_old_time_is_seen() {
     bytes[middle] ^= 0x55;
     fs::write(&path, &bytes).unwrap();
     fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
-    says(&refusal(ImageFolder::open(root.path(), &options)), &["1/7.png", "1 of 8 images are broken"]);
+    says(&refusal(ImageFolder::open(root.path(), &options)), &["1/7.png", "broken: 1 of 8"]);
     let skipping = Options { skip_broken: true, ..options };
     let (set, known) = ImageFolder::scan(root.path(), &skipping).unwrap();
     assert_eq!((set.len(), set.report().known, known.len()), (7, 7, 7), "what is broken is never known");
