@@ -155,7 +155,11 @@ pub fn batch_norm(tape: &mut Tape, x: Tensor, norm: Norm, then: Then, parts: Opt
     let strands = Strands::of(tape.gpu(), sizes.rows, sizes.c);
     let words = sizes.words();
     let parts = match parts {
-        Some(parts) => parts,
+        Some(parts) => {
+            let rows = parts.shape().dims().first().map_or(3, |rows| rows.div_ceil(3).max(1) * 3);
+            expect("batch_norm", "parts", parts, &[rows, sizes.c], Element::F32)?;
+            parts
+        }
         None => {
             let chunks = sizes.chunks(tape);
             let parts = Epilogue::moments(tape, chunks.count, sizes.c)?;

@@ -2,8 +2,7 @@
 
 use crate::error::Result;
 use crate::gpu::Gpu;
-use crate::shape::Layout;
-use crate::shape::padded;
+use crate::shape::{Layout, padded};
 use crate::tape::{Launch, Tape, Tensor};
 
 /// What stands in place of `lib/plain.wgsl`.

@@ -198,6 +198,14 @@ const ROWS: &[Row] = &[
         ops::batch_norm(t, a, Norm { affine, stats, eps: 1e-5 }, then, None).map(drop)
     }),
     ("batch_norm", Shape, |t| {
+        let (a, affine, stats, parts) = (x(t, &[4, 8]), x(t, &[2, 8]), x(t, &[10, 4]), x(t, &[3, 4]));
+        ops::batch_norm(t, a, Norm { affine, stats, eps: 1e-5 }, Then::default(), Some(parts)).map(drop)
+    }),
+    ("batch_norm", Shape, |t| {
+        let (a, affine, stats, parts) = (x(t, &[4, 8]), x(t, &[2, 8]), x(t, &[10, 4]), x(t, &[4, 8]));
+        ops::batch_norm(t, a, Norm { affine, stats, eps: 1e-5 }, Then::default(), Some(parts)).map(drop)
+    }),
+    ("batch_norm", Shape, |t| {
         let (affine, stats, m, v) = (x(t, &[2, 5]), x(t, &[10, 4]), x(t, &[5]), x(t, &[4]));
         ops::batch_norm_freeze(t, Norm { affine, stats, eps: 1e-5 }, m, v)
     }),
