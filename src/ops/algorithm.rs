@@ -69,6 +69,8 @@ impl Tile {
                 [(8, 1), (16, 1), (4, 2), (8, 2), (16, 2), (4, 4), (8, 4)].map(|(rows, cols)| Self::down(rows, cols, together)),
             );
         }
+        // Where each of their loops counts, those of many rows do not get through long sums.
+        lanes.retain(|tile| product.depth / 4 * tile.loops(gpu) <= MAX_ROUNDS);
         let tiled = Tiled::ranked(gpu, product).into_iter().map(Self::Tiled);
         if gpu.facts().software { lanes.into_iter().chain(tiled).collect() } else { tiled.chain(lanes).collect() }
     }
@@ -87,6 +89,16 @@ impl Tile {
             0..=4 => Self::down(8, columns.next_power_of_two().max(1) as u32, together),
             16.. if large => Self::across(4 * together, 2, together),
             _ => Self::across(4 * together, 1, together),
+        }
+    }
+
+    /// Rounds of loops that a lane goes through for a round over the reduction: drivers unroll the loops over rows within it,
+    /// but with run-time checks llvmpipe does not where much stands in them. Measured there: 1 + rows of A read, for nn and nt,
+    /// and up to 5 for tiles across, for tn.
+    pub(super) fn loops(self, gpu: &Gpu) -> usize {
+        match self {
+            Self::Lanes { rows, across, .. } if gpu.checked() => 1 + (rows / across.min(4)) as usize,
+            Self::Lanes { .. } | Self::Tiled(_) => 1,
         }
     }
 
@@ -143,6 +155,14 @@ impl Tile {
 }
 
 impl Algorithm {
+    /// As [`Tile::loops`].
+    pub(super) fn loops(self, gpu: &Gpu) -> usize {
+        match self {
+            Self::Direct(tile) | Self::Winograd { tile, .. } => tile.loops(gpu),
+            Self::Scalar | Self::Window(_) | Self::Depthwise { .. } => 1,
+        }
+    }
+
     /// How far it may be off where plain sums are exact, as on small whole numbers: a share of the sum of the absolute
     /// terms behind an element. What multiplies and adds the numbers themselves must then be exact, in any order. Winograd's
     /// algorithms are allowed ten times the most that was seen over the shapes of a ResNet-18 (1.8e-7); what is proven of them

@@ -159,7 +159,7 @@ impl Sizes {
     /// Parts of the weight gradient's sum: a function of the shapes and the tile's family and size alone, since it decides
     /// the order of the sum. Enough to give some 512 lanes a tile, or to fill a GPU, and to stay under the rounds that one
     /// lane may loop.
-    fn split(self, algorithm: Algorithm) -> usize {
+    fn split(self, gpu: &Gpu, algorithm: Algorithm) -> usize {
         let Product { rows, cols, .. } = self.product(Direction::Weight);
         let [oh, ow] = self.result();
         let lines = self.n * oh;
@@ -171,7 +171,7 @@ impl Sizes {
             Algorithm::Depthwise { high, wide } => return self.depthwise(Direction::Weight, high, wide).parts(),
             Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Winograd { .. } => {
                 let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
-                (512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4)), lines * (ow + 1))
+                (512usize.div_ceil(tiles.max(1)).min(lines.div_ceil(4)), lines * (ow + 1) * algorithm.loops(gpu))
             }
         };
         wanted.max(rounds.div_ceil(super::MAX_ROUNDS)).clamp(1, lines.max(1))
@@ -226,11 +226,11 @@ impl Sizes {
     }
 
     /// Refuse a sum over so many vec4 of channels at every tap that would make a lane loop more often than drivers let it.
-    fn within_rounds(self, algorithm: Algorithm, direction: Direction, vectors: usize) -> Result<()> {
+    fn within_rounds(self, gpu: &Gpu, algorithm: Algorithm, direction: Direction, vectors: usize) -> Result<()> {
         let taps = self.kh * self.kw;
         let rounds = match algorithm {
             Algorithm::Direct(Tile::Tiled(tile)) => tile.rounds(self.product(direction).depth).saturating_add(taps),
-            Algorithm::Direct(_) => taps.saturating_mul(vectors + 2),
+            Algorithm::Direct(_) => taps.saturating_mul(vectors * algorithm.loops(gpu) + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
             Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
             Algorithm::Depthwise { .. } => return Ok(()), // a round a tap at most
@@ -261,7 +261,7 @@ impl Sizes {
         y: Tensor,
         epilogue: Epilogue,
     ) -> Result<()> {
-        self.within_rounds(algorithm, Direction::Forward, self.ci.div_ceil(4))?;
+        self.within_rounds(tape.gpu(), algorithm, Direction::Forward, self.ci.div_ceil(4))?;
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
@@ -285,7 +285,7 @@ impl Sizes {
             }
             _ => Epilogue::Plain,
         };
-        self.within_rounds(algorithm, Direction::Input, (self.co / self.conv.groups).div_ceil(4))?;
+        self.within_rounds(tape.gpu(), algorithm, Direction::Input, (self.co / self.conv.groups).div_ceil(4))?;
         let mut reads = "dy";
         let launch = match algorithm {
             Algorithm::Scalar => {
@@ -309,7 +309,7 @@ impl Sizes {
     pub(super) fn grad_weight(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dw) = tape.gradient(weight)? else { return Ok(()) };
         let algorithm = Problem::Conv(Direction::Weight, self).algorithm(tape);
-        let split = self.split(algorithm);
+        let split = self.split(tape.gpu(), algorithm);
         let (launch, sum, lanes) = match algorithm {
             Algorithm::Scalar => {
                 (self.scalar(tape.gpu(), "grad_weight_any", split * self.weight_words() / 4, split), &SHADER, LANES)

@@ -1,7 +1,7 @@
 use super::tiled::{self, Product};
 use super::{Algorithm, Form, Problem, Tile, expect, matrix};
 use crate::error::{Error, Result};
-use crate::gpu::{Shader, Work};
+use crate::gpu::{Gpu, Shader, Work};
 use crate::shape::{Layout, padded};
 use crate::tape::{Element, Launch, Tape, Tensor};
 
@@ -52,11 +52,11 @@ impl Sizes {
     /// Parts of a sum over `depth` in the form tn: a function of the sizes and the tile's family and size alone, since it
     /// decides the order of the sum. Enough to give some 512 lanes a tile, or to fill a GPU, and to stay under the rounds
     /// that one lane may loop (see `MAX_ROUNDS`).
-    fn split(self, tile: Tile) -> usize {
+    fn split(self, gpu: &Gpu, tile: Tile) -> usize {
         let (wanted, rounds) = match tile {
             Tile::Lanes { .. } => {
                 let tiles = self.batch * self.rows.div_ceil(8) * padded(self.cols).div_ceil(16);
-                (512usize.div_ceil(tiles.max(1)).min(self.depth.div_ceil(16)), self.depth.div_ceil(4))
+                (512usize.div_ceil(tiles.max(1)).min(self.depth.div_ceil(16)), self.depth.div_ceil(4) * tile.loops(gpu))
             }
             Tile::Tiled(tile) => {
                 let tiles = self.batch * tile.groups(padded(self.rows), self.cols);
@@ -74,9 +74,9 @@ impl Sizes {
     }
 
     /// Refuse a sum that would make a lane loop more often than drivers let it.
-    fn within_rounds(self, tile: Tile) -> Result<()> {
+    fn within_rounds(self, gpu: &Gpu, tile: Tile) -> Result<()> {
         let rounds = match tile {
-            Tile::Lanes { .. } => self.depth.div_ceil(4),
+            Tile::Lanes { .. } => self.depth.div_ceil(4) * tile.loops(gpu),
             Tile::Tiled(tile) => tile.rounds(self.depth),
         };
         super::within_rounds("gemm", rounds)
@@ -103,7 +103,7 @@ impl Sizes {
 
     /// The same with `tile`.
     pub(super) fn nn_by(self, tape: &mut Tape, tile: Tile, operands: Operands, bias: Option<Tensor>) -> Result<()> {
-        self.within_rounds(tile)?;
+        self.within_rounds(tape.gpu(), tile)?;
         let Operands { x, w, y, accumulate } = operands;
         let launch = self.launch(tile, "nn", self.depth).on("ACCUMULATE", accumulate);
         let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.depth).param("n", self.cols);
@@ -120,7 +120,7 @@ impl Sizes {
 
     /// The same with `tile`.
     pub(super) fn nt_by(self, tape: &mut Tape, tile: Tile, operands: Operands) -> Result<()> {
-        self.within_rounds(tile)?;
+        self.within_rounds(tape.gpu(), tile)?;
         let Operands { x, w, y, accumulate } = operands;
         let launch = self.launch(tile, "nt", self.depth).on("ACCUMULATE", accumulate);
         let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.cols).param("n", self.depth);
@@ -139,7 +139,7 @@ impl Sizes {
     /// The same with `tile`.
     pub(super) fn tn_by(self, tape: &mut Tape, tile: Tile, operands: Operands) -> Result<()> {
         let Operands { x, w, y, accumulate } = operands;
-        let parts = self.split(tile);
+        let parts = self.split(tape.gpu(), tile);
         let params = |launch: Launch| {
             let launch = launch.param("batch", self.batch).param("m", self.depth).param("k", self.rows).param("n", self.cols);
             launch.param("k_rows", padded(self.rows)).param("split", parts).param("has_bias", 0u32)
