@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
+// needs: lib/grid.wgsl lib/pixel.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // conv2d: convolution of images, its gradients to the input and to the weight; implicit GEMMs, no im2col buffer.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
@@ -116,11 +116,13 @@ fn forward(
     var top: array<u32, ROW_READS>;
     var left: array<u32, ROW_READS>;
     var image: array<u32, ROW_READS>;
+    let step = pixel_of(row_read(1u, 0u), size.ow, size.oh);
+    var at = pixel_of(pixel + row_read(0u, member), size.ow, size.oh);
     for (var i = 0u; i < ROW_READS; i++) {
-        let p = min(pixel + row_read(i, member), pixels - 1u);
-        left[i] = p % size.ow * size.stride - size.pad;
-        top[i] = p / size.ow % size.oh * size.stride - size.pad;
-        image[i] = p / size.ow / size.oh * size.h;
+        left[i] = at.q * size.stride - size.pad;
+        top[i] = at.p * size.stride - size.pad;
+        image[i] = at.b * size.h;
+        at = moved(at, step, size.ow, size.oh);
     }
     var tile: Tile;
     var first = 0u;
@@ -128,7 +130,7 @@ fn forward(
         var line: array<u32, ROW_READS>;
         var meets: array<bool, ROW_READS>;
         for (var i = 0u; i < ROW_READS; i++) {
-            meets[i] = top[i] + r < size.h;
+            meets[i] = image[i] < size.n * size.h && top[i] + r < size.h;
             line[i] = ((image[i] + top[i] + r) * size.w + left[i]) * xs + part * ci4;
         }
         for (var s = 0u; s < size.kw; s++) {
@@ -210,16 +212,21 @@ fn grad_input(
     // The first tap of the class; a tap further by a stride reads a pixel of dy before.
     let r0 = (a_row + size.pad) % size.stride;
     let s0 = (a_col + size.pad) % size.stride;
+    if ACCUMULATE && !FINISHES && (r0 >= size.kh || s0 >= size.kw) { // a class without taps
+        return;
+    }
     let shift_x = (a_col + size.pad) / size.stride;
     let shift_y = (a_row + size.pad) / size.stride;
     var bottom: array<u32, ROW_READS>;
     var right: array<u32, ROW_READS>;
     var image: array<u32, ROW_READS>;
+    let step = pixel_of(row_read(1u, 0u), wide, high);
+    var at = pixel_of(pixel + row_read(0u, member), wide, high);
     for (var i = 0u; i < ROW_READS; i++) {
-        let p = min(pixel + row_read(i, member), pixels - 1u);
-        right[i] = p % wide + shift_x;
-        bottom[i] = p / wide % high + shift_y;
-        image[i] = p / wide / high;
+        right[i] = at.q + shift_x;
+        bottom[i] = at.p + shift_y;
+        image[i] = at.b;
+        at = moved(at, step, wide, high);
     }
     var lines: array<u32, COLUMN_READS>;
     for (var i = 0u; i < COLUMN_READS; i++) {
@@ -233,7 +240,7 @@ fn grad_input(
         var meets: array<bool, ROW_READS>;
         for (var i = 0u; i < ROW_READS; i++) {
             let oy = bottom[i] - back_y;
-            meets[i] = oy < size.oh;
+            meets[i] = image[i] < size.n && oy < size.oh;
             line[i] = ((image[i] * size.oh + oy) * size.ow + right[i]) * ys + part * co4;
         }
         var back_x = 0u;
@@ -259,16 +266,18 @@ fn grad_input(
         }
         back_y++;
     }
+    let next = pixel_of(1u, wide, high);
+    var to = pixel_of(pixel + row_held(0u, member), wide, high);
     for (var i = 0u; i < ROWS; i++) {
-        let p = pixel + row_held(i, member);
-        let ix = p % wide * size.stride + a_col;
-        let iy = p / wide % high * size.stride + a_row;
+        let ix = to.q * size.stride + a_col;
+        let iy = to.p * size.stride + a_row;
         for (var v = 0u; v < COLS; v++) {
             let c = column + column_held(v, member);
-            if p < pixels && iy < size.h && ix < size.w && c < ci4 {
-                put(((p / wide / high * size.h + iy) * size.w + ix) * xs + part * ci4 + c, tile[i * COLS + v]);
+            if to.b < size.n && iy < size.h && ix < size.w && c < ci4 {
+                put(((to.b * size.h + iy) * size.w + ix) * xs + part * ci4 + c, tile[i * COLS + v]);
             }
         }
+        to = moved(to, next, wide, high);
     }
     if !FINISHES {
         return;
@@ -280,13 +289,15 @@ fn grad_input(
             if first < pixels && held < ci4 {
                 let c = part * ci4 + held;
                 var gathered = begin(c);
+                var to = pixel_of(first, wide, high);
                 for (var p = first; p < min(first + PART, pixels); p++) {
-                    let ix = p % wide * size.stride + a_col;
-                    let iy = p / wide % high * size.stride + a_row;
+                    let ix = to.q * size.stride + a_col;
+                    let iy = to.p * size.stride + a_row;
                     if iy < size.h && ix < size.w {
-                        let at = ((p / wide / high * size.h + iy) * size.w + ix) * xs + c;
+                        let at = ((to.b * size.h + iy) * size.w + ix) * xs + c;
                         result[at] = finish(&gathered, result[at], at);
                     }
+                    to = moved(to, next, wide, high);
                 }
                 end(&gathered, (a_row * size.stride + a_col) * up(pixels, PART) + first / PART, c, xs);
             }
@@ -339,14 +350,19 @@ fn grad_weight(
         right_by[i] = four / ci4 % size.kw - size.pad;
     }
     var tile: Tile;
+    var oy = start % size.oh;
+    var top = start / size.oh * size.h;
     for (var line = start; line < end; line++) {
         var at_line: array<u32, FOUR_READS>;
         var inside_line: array<bool, FOUR_READS>;
         for (var i = 0u; i < FOUR_READS; i++) {
-            let iy = line % size.oh * size.stride + down_by[i];
+            let iy = oy * size.stride + down_by[i];
             inside_line[i] = iy < size.h;
-            at_line[i] = (line / size.oh * size.h + iy) * size.w;
+            at_line[i] = (top + iy) * size.w;
         }
+        oy++;
+        top += select(0u, size.h, oy == size.oh);
+        oy = select(oy, 0u, oy == size.oh);
         for (var q = 0u; q < size.ow; q += 4u) {
             var read: array<vec4<f32>, COLUMN_READS>;
             for (var i = 0u; i < COLUMN_READS; i++) {

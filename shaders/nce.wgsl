@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/rng.wgsl lib/step.wgsl lib/noise_drawn.wgsl lib/bank_f32.wgsl
+// needs: lib/grid.wgsl lib/rng.wgsl lib/step.wgsl lib/noise_drawn.wgsl lib/bank_f32.wgsl lib/softplus.wgsl
 // nce: noise-contrastive estimation against m sampled rows of the bank, with its gradient in the same pass.
 //   with s(v) = v.f / tau, a(v) = s(v) - ln Z - ln(m / n), softplus(a) = ln(1 + e^a), sigma(a) = 1 / (1 + e^-a):
 //   gather    loss = softplus(-a(v+)) + sum_j softplus(a(v_j));   d loss / d f = (sum_j sigma(a(v_j)) v_j - sigma(-a(v+)) v+) / tau
@@ -10,8 +10,8 @@
 // Dispatch: gather: a workgroup a sample, once for each tile of a shard: rows first .. end, goes on with the parts unless
 //           first = 0; merge: a lane for a vec4 of a sample, 64 a workgroup, samples padded to 4; estimate: one
 //           workgroup.
-// Order:    tiles of the bank rising; in a tile lane 0 begins with the positive, then a lane takes those of the negatives
-//           lane, lane + LANES, … that lie in it; merge adds lanes rising. So it depends on the tile, not on the shards.
+// Order:    tiles of the bank rising; in a tile lane 0 begins with the positive, then a lane takes those of its negatives that
+//           lie in it, of the fours lane, lane + LANES, …; merge adds lanes rising. So it depends on the tile, not on the shards.
 // Safety:   rows from a buffer are clamped to n - 1; a row is read only where first <= row < end, and the host binds a shard
 //           that holds those.
 // Source:   Wu et al. 2018, equations 4 to 8; in log space, so that no exponential overflows.
@@ -49,13 +49,6 @@ override SEVERAL: bool = false; // tiles, not all rows in one
 const DIM4 = 32u; // DIM / 4
 const LANES = 32u;
 
-// ln(1 + e^a) with its relative precision kept where e^a is small: 1 + e^a would round it away.
-fn softplus(a: f32) -> f32 {
-    let e = exp(-abs(a));
-    let series = e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - e * 0.25)));
-    return max(a, 0.0) + select(log(1.0 + e), series, e < 0.01);
-}
-
 @compute @workgroup_size(LANES)
 fn gather(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -86,21 +79,21 @@ fn gather(
     var top = before.y;
     var mass = before.z;
     var positive = lane == 0u && self_row >= size.first && self_row < size.end;
-    var turn = lane;
+    let draw = noise_of(b);
+    var turn = 4u * lane;
+    var four = vec4<u32>(0u);
     loop {
         // The next of the lane's rows that lies in this tile.
         var row = self_row;
         var found = positive;
-        if SEVERAL {
-            while !found && turn < size.negatives {
-                row = noise(b, turn);
-                found = row >= size.first && row < size.end;
-                turn += LANES;
+        while !found && turn < size.negatives {
+            if turn % 4u == 0u {
+                four = noise(draw, turn / 4u);
             }
-        } else if !found && turn < size.negatives {
-            row = noise(b, turn);
-            found = true;
-            turn += LANES;
+            row = four.x;
+            four = four.yzwx;
+            turn += select(1u, 4u * LANES - 3u, turn % 4u == 3u);
+            found = !SEVERAL || (row >= size.first && row < size.end);
         }
         if !found {
             break;

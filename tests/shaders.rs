@@ -58,6 +58,11 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         "softmax.wgsl" => all.extend(
             [1, 2, 32, 33, 128].into_iter().flat_map(|dim| [Vec::new(), HALF.to_vec()].map(|swap| (vec![("DIM4", dim)], swap))),
         ),
+        "softmax_tiled.wgsl" => {
+            let sizes = [(1, 1, 8), (8, 1, 8), (9, 2, 8), (32, 4, 8), (64, 8, 8), (65, 16, 4), (128, 16, 4)];
+            let of = sizes.map(|(dim, team, block)| vec![("DIM4", dim), ("TEAM", team), ("BLOCK", block)]);
+            all.extend(of.into_iter().flat_map(|size| [Vec::new(), HALF.to_vec()].map(|swap| (size.clone(), swap))));
+        }
         "top_k.wgsl" => {
             for half in [Vec::new(), HALF.to_vec()] {
                 all.extend([8, 64].map(|lanes| (vec![("LANES", lanes)], half.clone())));
@@ -65,11 +70,13 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
                 all.extend([4, 8].map(|down| (vec![("LANES", down), ("DOWN", down)], together.clone())));
             }
         }
-        "nce.wgsl" => {
-            let sizes = [(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)];
+        "nce.wgsl" | "nce_tiled.wgsl" => {
+            let lanes = [(1, 32), (2, 64), (32, 32), (32, 256), (128, 128)].map(|(d, l)| vec![("DIM4", d), ("LANES", l)]);
+            let teams = [(1, 8), (2, 8), (32, 32), (33, 64), (128, 128)].map(|(d, team)| vec![("DIM4", d), ("TEAM", team)]);
             let given = vec![("lib/noise_drawn.wgsl", "lib/noise_given.wgsl")];
             let swaps = [Vec::new(), given.clone(), HALF.to_vec(), [given, HALF.to_vec()].concat()];
-            all.extend(sizes.into_iter().flat_map(|(d, l)| swaps.clone().map(|s| (vec![("DIM4", d), ("LANES", l)], s))));
+            let sizes = if file == "nce.wgsl" { lanes } else { teams };
+            all.extend(sizes.into_iter().flat_map(|size| swaps.clone().map(|swap| (size.clone(), swap))));
         }
         _ => {}
     }

@@ -29,9 +29,11 @@ pub fn library() -> &'static [(&'static str, &'static str)] {
         ("lib/moments.wgsl", include_str!("../../shaders/lib/moments.wgsl")),
         ("lib/noise_drawn.wgsl", include_str!("../../shaders/lib/noise_drawn.wgsl")),
         ("lib/noise_given.wgsl", include_str!("../../shaders/lib/noise_given.wgsl")),
+        ("lib/pixel.wgsl", include_str!("../../shaders/lib/pixel.wgsl")),
         ("lib/plain.wgsl", include_str!("../../shaders/lib/plain.wgsl")),
         ("lib/rng.wgsl", include_str!("../../shaders/lib/rng.wgsl")),
         ("lib/slopes.wgsl", include_str!("../../shaders/lib/slopes.wgsl")),
+        ("lib/softplus.wgsl", include_str!("../../shaders/lib/softplus.wgsl")),
         ("lib/step.wgsl", include_str!("../../shaders/lib/step.wgsl")),
         ("lib/together.wgsl", include_str!("../../shaders/lib/together.wgsl")),
     ]

@@ -90,14 +90,14 @@ pub static OPS: &[Op] = &[
     Op { name: "l2norm", shaders: &[&l2norm::SHADER] },
     Op { name: "max_pool", shaders: &[&max_pool::SHADER] },
     Op { name: "mean", shaders: &[&mean::SHADER] },
-    Op { name: "nce", shaders: &[&nce::SHADER] },
+    Op { name: "nce", shaders: &[&nce::SHADER, &nce::TILED] },
     Op { name: "negatives", shaders: &[&negatives::SHADER] },
     Op { name: "prox", shaders: &[&prox::SHADER] },
     Op { name: "relu", shaders: &[&relu::SHADER] },
     Op { name: "scale", shaders: &[&scale::SHADER] },
     Op { name: "scale_by", shaders: &[&scale_by::SHADER] },
     Op { name: "sgd", shaders: &[&sgd::SHADER] },
-    Op { name: "softmax", shaders: &[&softmax::SHADER] },
+    Op { name: "softmax", shaders: &[&softmax::SHADER, &softmax::TILED] },
     Op { name: "top_k", shaders: &[&top_k::SHADER] },
 ];
 

@@ -2,20 +2,56 @@ use super::mean::guarded_mean;
 use super::scale_by::scale_by;
 use super::{Bank, expect, matrix, positive};
 use crate::error::{Error, Result};
-use crate::gpu::{Shader, Work};
+use crate::gpu::{Gpu, Shader, Work};
 use crate::shape::{Layout, padded};
 use crate::tape::{Element, Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "nce.wgsl", text: include_str!("../../shaders/nce.wgsl") };
 
-/// Rounds of loops that a row of noise costs a lane at most: two loops over its columns, and finding it.
-fn rounds(dim4: usize) -> usize {
-    2 * dim4 + 3
+/// The kernel that gathers rows on GPUs.
+pub(super) static TILED: Shader = Shader { file: "nce_tiled.wgsl", text: include_str!("../../shaders/nce_tiled.wgsl") };
+
+/// How the rows of noise are gathered.
+#[derive(Clone, Copy, Debug)]
+struct Gather {
+    /// Whether by workgroups whose lanes share rows, or a row a lane.
+    tiled: bool,
+    /// Sums that a sample is cut into.
+    parts: usize,
 }
 
-/// Lanes that share a sample's negatives: more where one would loop too long.
-fn lanes(m: usize, dim4: usize) -> usize {
-    (m * rounds(dim4)).div_ceil(super::MAX_ROUNDS).next_power_of_two().max(32)
+impl Gather {
+    fn new(gpu: &Gpu, negatives: usize, dim4: usize) -> Result<Self> {
+        if !gpu.facts().software {
+            let (parts, team) = (8, team(dim4));
+            let at_once = 4 * 256 / team; // ROUND of the shader
+            let rounds = (negatives / parts + 1).div_ceil(at_once) * (team + 1) + at_once;
+            super::within_rounds("nce (negatives)", rounds)?;
+            return Ok(Self { tiled: true, parts });
+        }
+        // Two loops over the columns of a row, and finding it. More lanes where one would loop too long.
+        let rounds = negatives * (2 * dim4 + 3);
+        let parts = rounds.div_ceil(super::MAX_ROUNDS).next_power_of_two().max(32);
+        if parts > 256 {
+            let (asked, allowed) = (negatives as u64, (256 * super::MAX_ROUNDS / (2 * dim4 + 3)) as u64);
+            let advice = "draw fewer negatives, or use the exact softmax";
+            return Err(Error::Limit { what: "nce (negatives)".into(), asked, allowed, advice });
+        }
+        Ok(Self { tiled: false, parts })
+    }
+
+    fn launch(self, dim4: usize, batch: usize) -> Launch {
+        if self.tiled {
+            let launch = Launch::new(&TILED, "gather").tune("TEAM", team(dim4) as u32).tune("PARTS", self.parts as u32);
+            return launch.groups(batch * self.parts);
+        }
+        Launch::new(&SHADER, "gather").tune("LANES", self.parts as u32).groups(batch)
+    }
+}
+
+/// Lanes that share a row of so many vec4.
+fn team(dim4: usize) -> usize {
+    dim4.next_power_of_two().max(8)
 }
 
 /// Where the rows of noise come from.
@@ -92,26 +128,21 @@ pub fn nce(
         }
     };
     let dim4 = padded(dim) / 4;
-    let lanes = lanes(m, dim4);
-    if lanes > 256 {
-        let (asked, allowed) = (m as u64, (256 * super::MAX_ROUNDS / rounds(dim4)) as u64);
-        let advice = "draw fewer negatives, or use the exact softmax";
-        return Err(Error::Limit { what: "nce (negatives)".into(), asked, allowed, advice });
-    }
+    let by = Gather::new(tape.gpu(), m, dim4)?;
     let params = move |l: Launch, [shard, first, end]: [usize; 3]| {
-        let l = l.tune("DIM4", dim4 as u32).tune("LANES", lanes as u32).param("batch", batch).param("n", n);
-        let l = l.param("negatives", m).param("exclude", exclude).param("shard", shard).param("first", first).param("end", end);
+        let l = l.tune("DIM4", dim4 as u32).param("batch", batch).param("n", n).param("negatives", m);
+        let l = l.param("exclude", exclude).param("shard", shard).param("first", first).param("end", end);
         let l = l.param("inv_tau", 1.0 / tau).param("log_noise", (m as f32 / n as f32).ln());
         l.param("share", 1.0 / batch.max(1) as f32).param("keep", 0.0f32)
     };
     let losses = tape.output("nce", &[batch], Layout::Rows)?;
     let spread = tape.output("spread", &[batch], Layout::Rows)?;
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
-    let parts = tape.output("parts", &[batch * lanes, 4 * dim4 + 4], Layout::Rows)?;
+    let parts = tape.output("parts", &[batch * by.parts, 4 * dim4 + 4], Layout::Rows)?;
     for shard in bank.shards() {
         for first in (shard.first..shard.end).step_by(bank.tile()) {
             let end = first.saturating_add(bank.tile()).min(shard.end);
-            let launch = Launch::new(&SHADER, "gather").on("SEVERAL", n > bank.tile());
+            let launch = by.launch(dim4, batch).on("SEVERAL", n > bank.tile());
             let gather = params(launch, [shard.first, first, end]);
             let gather = match noise {
                 Noise::Given(_) => gather.swap("lib/noise_drawn.wgsl", "lib/noise_given.wgsl"),
@@ -123,10 +154,10 @@ pub fn nce(
             let indices = if source.0 == "rows" { batch * m } else { 0 };
             let moved = rows * bank.row_words(dim) as f64 + (indices + parts.words() * (1 + usize::from(first > 0))) as f64;
             let work = Work { flops: rows * 4.0 * padded(dim) as f64, bytes: 4.0 * moved };
-            tape.launch(gather.bind("bank", shard.tensor).bind("parts", parts).groups(batch).work(work))?;
+            tape.launch(gather.bind("bank", shard.tensor).bind("parts", parts).work(work))?;
         }
     }
-    let merge = params(Launch::new(&SHADER, "merge"), [0; 3]).bind("gathered", parts);
+    let merge = params(Launch::new(&SHADER, "merge").tune("LANES", by.parts as u32), [0; 3]).bind("gathered", parts);
     let merge = merge.bind("losses", losses).bind("slope", slope).bind("spread_out", spread);
     let work = Work::new(parts.words(), parts.words() + slope.words());
     tape.launch(merge.groups((padded(batch) * dim4).div_ceil(64)).work(work))?;

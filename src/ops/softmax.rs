@@ -2,14 +2,54 @@ use super::mean::guarded_mean;
 use super::scale_by::scale_by;
 use super::{Bank, expect, matrix, positive};
 use crate::error::{Error, Result};
-use crate::gpu::{Shader, Work};
+use crate::gpu::{Gpu, Shader, Work};
 use crate::shape::{Layout, padded};
 use crate::tape::{Element, Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "softmax.wgsl", text: include_str!("../../shaders/softmax.wgsl") };
 
-/// Samples a workgroup.
-const LANES: usize = 8;
+/// The kernel that streams the bank on GPUs.
+pub(super) static TILED: Shader = Shader { file: "softmax_tiled.wgsl", text: include_str!("../../shaders/softmax_tiled.wgsl") };
+
+/// How the bank is streamed.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    /// Whether by workgroups whose lanes share rows and samples, or a sample a lane.
+    tiled: bool,
+    /// Lanes that share a sample.
+    team: usize,
+    /// Samples of a workgroup.
+    samples: usize,
+    /// Rows that a workgroup takes at a time.
+    block: usize,
+    /// Rows of a chunk that a dispatch may take.
+    step: usize,
+    /// Chunks of the bank to aim at.
+    chunks: usize,
+}
+
+impl Stream {
+    fn new(gpu: &Gpu, dim4: usize) -> Self {
+        if gpu.facts().software {
+            // Two rows cost a lane two loops over their columns.
+            let step = (super::MAX_ROUNDS / (2 * dim4 + 1) * 2).max(2);
+            return Self { tiled: false, team: 1, samples: 8, block: 2, step, chunks: 64 };
+        }
+        let team = dim4.div_ceil(8).next_power_of_two();
+        let block = if dim4 <= 64 { 8 } else { 4 };
+        // To bring the block, and of each row its dot product, and twice the sum over the team.
+        let rounds = 1 + (block * dim4).div_ceil(256) + block * (2 * team + 3);
+        Self { tiled: true, team, samples: 256 / team, block, step: super::MAX_ROUNDS / rounds * block, chunks: 256 }
+    }
+
+    fn launch(self) -> Launch {
+        if self.tiled {
+            Launch::new(&TILED, "stream").tune("TEAM", self.team as u32).tune("BLOCK", self.block as u32)
+        } else {
+            Launch::new(&SHADER, "stream")
+        }
+    }
+}
 
 /// What [`softmax`] returns.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +82,11 @@ pub fn softmax(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, own: Tensor, t
         return Err(Error::value("softmax", "bank", "at least one row of 1 to 512 columns", format!("[{n}, {dim}]")));
     }
     let dim4 = padded(dim) / 4;
+    let by = Stream::new(tape.gpu(), dim4);
     // Chunks depend on the bank and its tile alone: the same bits whatever the batch and the number of shards.
-    let chunk_rows = n.div_ceil(64).next_power_of_two().max(256).min(bank.tile());
+    let chunk_rows = n.div_ceil(by.chunks).next_power_of_two().max(256).min(bank.tile());
     let chunks = n.div_ceil(chunk_rows);
     super::within_rounds("softmax", 2 * chunks)?;
-    // Two rows cost a lane two loops over their columns. A dispatch takes as many rows of each chunk as it may.
-    let step = (super::MAX_ROUNDS / (2 * dim4 + 1) * 2).max(2);
     let params = move |l: Launch, [shard, chunk, chunks]: [usize; 3], [begin, end]: [usize; 2]| {
         let l = l.tune("DIM4", dim4 as u32).param("batch", batch).param("n", n).param("shard", shard);
         let l = l.param("chunk", chunk).param("chunks", chunks).param("chunk_rows", chunk_rows);
@@ -58,15 +97,15 @@ pub fn softmax(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, own: Tensor, t
     let slope = tape.output("slope", &[batch, dim], Layout::Rows)?;
     let self_rows = tape.output("self_rows", &[batch, dim], Layout::Rows)?;
     let parts = tape.output("parts", &[chunks * batch, padded(dim) + 4], Layout::Rows)?;
-    let teams = batch.div_ceil(LANES);
+    let teams = batch.div_ceil(by.samples);
     for shard in bank.shards() {
         let (first, count) = (shard.first / chunk_rows, (shard.end - shard.first).div_ceil(chunk_rows));
-        for begin in (0..chunk_rows).step_by(step) {
-            let launch = Launch::new(&SHADER, "stream");
-            let stream = bank.read_by(params(launch, [shard.first, first, count], [begin, begin + step]));
+        // A dispatch takes as many rows of each chunk as it may.
+        for begin in (0..chunk_rows).step_by(by.step) {
+            let stream = bank.read_by(params(by.launch(), [shard.first, first, count], [begin, begin + by.step]));
             let stream = stream.bind("f", f).bind("own", own).bind("bank", shard.tensor).bind("parts", parts);
             // Of a last chunk that is not whole there may be less.
-            let rows = count * step.min(chunk_rows - begin).min(n);
+            let rows = count * by.step.min(chunk_rows - begin).min(n);
             let again = if begin > 0 { 2 } else { 1 };
             let words = teams * rows * bank.row_words(dim) + again * count * batch * (padded(dim) + 4);
             let stream = stream.bind("self_rows_out", self_rows).groups(teams * count);
