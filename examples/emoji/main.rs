@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Outcome<()> {
     let start = Instant::now();
-    let gpu = Gpu::open(&OpenOptions { adapter: options.adapter.clone(), limits: None })?;
+    let gpu = Gpu::open(&OpenOptions { adapter: options.adapter.clone(), ..Default::default() })?;
     let mut plan = Plan::of(&gpu);
     plan.epochs = options.epochs.unwrap_or(plan.epochs);
     plan.pictures = options.pictures.unwrap_or(plan.pictures);

@@ -11,6 +11,9 @@ pub struct OpenOptions {
     pub adapter: Option<String>,
     /// Open the device with these limits instead of all that the adapter has.
     pub limits: Option<wgpu::Limits>,
+    /// Run the kernels for GPUs on a software adapter too, where they are slow: to test them without a GPU. `INSTDISC_AS_GPU=1`
+    /// sets it for every device.
+    pub as_gpu: bool,
 }
 
 /// What matters here about an adapter.
@@ -126,7 +129,9 @@ pub(super) fn open(options: &OpenOptions) -> Result<(wgpu::Device, wgpu::Queue, 
         return Err(Error::NoAdapter { reason });
     };
     let adapter = all.swap_remove(place);
-    let facts = AdapterFacts::of(&adapter);
+    let mut facts = AdapterFacts::of(&adapter);
+    let as_gpu = options.as_gpu || std::env::var_os("INSTDISC_AS_GPU").is_some_and(|v| v == "1");
+    facts.software &= !as_gpu;
     // Subgroups only where kernels use them: on Vulkan the feature lets every pipeline's subgroups vary in size.
     let useful = if facts.software { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
     let descriptor = wgpu::DeviceDescriptor {

@@ -148,7 +148,7 @@ fn a_bank_that_fills_many_bindings_has_the_same_neighbours() {
         min_storage_buffer_offset_alignment: 256,
         ..wgpu::Limits::default()
     };
-    let tiny = Gpu::open(&OpenOptions { adapter: None, limits: Some(limits) }).unwrap();
+    let tiny = Gpu::open(&OpenOptions { limits: Some(limits), ..Default::default() }).unwrap();
     let bank = eval::Matrix::new(17, numbers(17 * 5000, 4)).unwrap();
     let queries = eval::Matrix::new(17, numbers(17 * 33, 5)).unwrap();
     let [few, one] = [&tiny, gpu()].map(|gpu| eval::neighbours(gpu, &bank, &queries, 20).unwrap());

@@ -14,7 +14,7 @@ fn tiny() -> Gpu {
         min_storage_buffer_offset_alignment: 256,
         ..wgpu::Limits::default()
     };
-    Gpu::open(&OpenOptions { adapter: None, limits: Some(limits) }).expect("an adapter")
+    Gpu::open(&OpenOptions { limits: Some(limits), ..Default::default() }).expect("an adapter")
 }
 
 /// A case with guard words needs more than the same without; so these are only recorded and compiled, or run in full.

@@ -5,6 +5,7 @@
 
 mod algorithms;
 mod arbitrary;
+mod as_gpu;
 mod bank;
 mod complete;
 mod errors;

@@ -150,7 +150,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     // What can be refused is refused before minutes of measuring.
     let earlier = args.compare.as_deref().map(bench::read).transpose()?;
     args.plot.as_deref().map_or(Ok(()), can_draw)?;
-    let gpu = Gpu::open(&OpenOptions { adapter: args.adapter.clone(), limits: None })?;
+    let gpu = Gpu::open(&OpenOptions { adapter: args.adapter.clone(), ..Default::default() })?;
     let gpu = args.kernels.tuned(&gpu, |gpu| problems(gpu, &args.options()))?;
     if !args.json {
         println!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Open the adapter called `name`, or the best, and say on standard error which it is.
 pub(crate) fn gpu(name: Option<&str>) -> Result<Gpu> {
-    let gpu = Gpu::open(&OpenOptions { adapter: name.map(str::to_owned), limits: None })?;
+    let gpu = Gpu::open(&OpenOptions { adapter: name.map(str::to_owned), ..Default::default() })?;
     let facts = gpu.facts();
     let software = if facts.software { ", a software adapter: expect a hundredth of a GPU's speed" } else { "" };
     eprintln!("adapter: {} ({}, {}{software})", facts.name, facts.backend, facts.driver);
