@@ -1,24 +1,23 @@
 //! A run: epochs of steps over a data set.
 
+mod judge;
+
 use super::checkpoint::{self, Progress};
-use super::features::embed_some;
 use super::feed::{Feed, Source, Supply};
 use super::pace::Pace;
 use super::profiling::{Phase, Profiling};
 use super::{Config, Folder, Needs, Profile, TrainingStep, kernels, memory};
 use crate::checkpoint::File;
-use crate::data::{Batch, Dataset, Sampler};
+use crate::data::{Batch, Dataset, Sampler, Skipped};
 use crate::error::{Error, Result};
-use crate::eval::{Layer, Matrix, accuracy, neighbours};
 use crate::gpu::{Choices, Gpu, Read};
 use crate::nn::ResNet;
-use crate::npid::{self, Loss};
-use crate::ops::Augmentation;
+use crate::npid::Loss;
 use crate::tape::{Step, Store, StoreBuilder};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -60,7 +59,7 @@ pub struct Evaluation {
 }
 
 /// What happens during a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A step is done.
     Step {
@@ -75,6 +74,15 @@ pub enum Event {
         /// Images trained a second, lately.
         images_per_second: f64,
     },
+    /// An image could not be read when its turn came, to be trained on or to be judged, and was skipped.
+    Skipped {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An epoch is done.
     Epoch {
         /// Its number, from 1.
@@ -85,6 +93,8 @@ pub enum Event {
         seconds: f64,
         /// Seconds that training waited for images.
         waited: f64,
+        /// Images that were skipped since they could not be read.
+        skipped: usize,
         /// What the features are worth, where images have labels.
         evaluation: Option<Evaluation>,
     },
@@ -108,6 +118,13 @@ struct Pending {
 }
 
 /// A training run: a network, its bank, and the images it tells apart.
+///
+/// *Images that cannot be read when their turn comes* end the run, or, with [`Source::skip_broken`], are skipped: in the step another
+/// image takes the place, the next one in the epoch's order that can be read and is not in the step
+/// ([`Sampler::stand_ins`]), and moves its own row of the bank. The row of a skipped image stays as it is, and the image has its
+/// turn again in the next epoch. Which images can be read is all that this depends on beside seed and step, so a run that is
+/// resumed where the same ones can ends with the same bits. Each is told by [`Event::Skipped`] and
+/// counted; where more than 0.1 % of the images are skipped in an epoch, and more than one, the run ends with an error.
 pub struct Run {
     gpu: Gpu,
     config: Config,
@@ -162,6 +179,9 @@ impl Run {
         }
         let in_force = kernels::in_force(&run.gpu, run.step.program().choices());
         run.folder = folder.map(|path| Folder::create(path, &run.config, &in_force)).transpose()?;
+        if let Some(folder) = &run.folder {
+            folder.write_images(&*run.dataset)?;
+        }
         run.save()?;
         Ok(run)
     }
@@ -233,11 +253,14 @@ impl Run {
             Error::OutOfMemory { held, .. } => Error::Memory { needed: declared, available: held, batch, fits },
             other => other,
         })?;
-        let words = (config.step_images() * dataset.image(0)?.rgb.len().div_ceil(4)).next_power_of_two();
         let mut supply = Supply::new(gpu, &source)?;
+        let first = dataset.bytes(0).map_or_else(|| dataset.image(0).map(|image| image.rgb.len() as u64), Ok);
+        // A guess: where images turn out to be larger, room is made.
+        let first = first.or_else(|error| supply.most_skipped.map(|_| 4).ok_or(error))?;
+        let words = (config.step_images() * first.div_ceil(4) as usize).next_power_of_two();
         let step = match Self::compile(gpu, &config, &net, &store, &supply, words) {
             Err(Error::Memory { .. }) if source.feed == Feed::Auto && supply.resident.is_some() => {
-                supply = Supply::streamed("the device has no memory for them beside the network");
+                supply = Supply::streamed(&source, "the device has no memory for them beside the network");
                 Self::compile(gpu, &config, &net, &store, &supply, words)
             }
             step => step,
@@ -340,17 +363,18 @@ impl Run {
                 let ended = Instant::now();
                 let epoch = (self.progress.step / per_epoch) as usize;
                 let loss = std::mem::take(&mut self.progress.loss_sum) / per_epoch as f64;
+                let skipped = std::mem::take(&mut self.progress.skipped);
                 // Saved before the features are judged: that takes a while, and must not cost the epoch.
                 self.save()?;
                 let judge = options.eval_every > 0 && epoch.is_multiple_of(options.eval_every);
-                let evaluation = if judge { self.evaluate(options)? } else { None };
+                let evaluation = if judge { self.judge(options, epoch, on)? } else { None };
                 let seconds = std::mem::replace(&mut started, Instant::now()).elapsed().as_secs_f64();
                 let idle = batches.waited().as_secs_f64() - std::mem::replace(&mut waited, batches.waited().as_secs_f64());
                 self.log(&json!({
                     "step": self.progress.step, "epoch": epoch, "loss": loss, "lr": self.rate(epoch - 1), "seconds": seconds,
-                    "waited": idle, "images_per_second": self.pace.rate(), "knn": evaluation,
+                    "waited": idle, "images_per_second": self.pace.rate(), "skipped": skipped, "knn": evaluation,
                 }))?;
-                on(Event::Epoch { epoch, loss, seconds, waited: idle, evaluation });
+                on(Event::Epoch { epoch, loss, seconds, waited: idle, skipped, evaluation });
                 self.pace.leave_out(ended);
                 continue;
             }
@@ -362,7 +386,8 @@ impl Run {
                 return Ok(Outcome::Stopped);
             }
             let Some(batch) = batches.next() else { break };
-            let batch = match batch {
+            let epoch = (next / per_epoch) as usize + 1;
+            let batch = match batch.and_then(|batch| self.count_skipped(&batch.skipped, epoch, on).map(|()| batch)) {
                 Ok(batch) => batch,
                 Err(error) => {
                     // What is under way has changed the weights already: count it, and keep it.
@@ -392,6 +417,20 @@ impl Run {
         while !self.pending.is_empty() {
             self.finish_oldest(options, on)?;
         }
+        Ok(())
+    }
+
+    /// Count and tell the images that a batch of `epoch` skips.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where they are too many.
+    fn count_skipped(&mut self, skipped: &[Skipped], epoch: usize, on: &mut dyn FnMut(Event)) -> Result<()> {
+        let most = self.supply.most_skipped.unwrap_or(0);
+        if let Some(last) = skipped.last().filter(|_| self.progress.skipped + skipped.len() > most) {
+            return Err(last.too_many(most));
+        }
+        self.progress.skipped += skipped.len();
+        tell(skipped, epoch, on);
         Ok(())
     }
 
@@ -534,68 +573,12 @@ impl Run {
         }
         Ok(sum / steps.max(1) as f64)
     }
+}
 
-    /// Weighted kNN on the bank and on clean features. `None` where images have no labels.
-    ///
-    /// With test images these are the queries; without, some of the images trained on are, each without itself. 200
-    /// neighbours vote, of fewer than 2,000 images a tenth.
-    ///
-    /// # Errors
-    /// Those of [`embed`](super::embed) and [`neighbours`].
-    pub fn evaluate(&self, options: &RunOptions) -> Result<Option<Evaluation>> {
-        const OWN_QUERIES: usize = 1_000;
-        const MOST_NEIGHBOURS: usize = 200;
-        let train = &self.dataset;
-        let judged = options.test.as_ref().unwrap_or(train);
-        if train.classes().is_empty() || judged.classes().is_empty() {
-            return Ok(None);
-        }
-        let own = options.test.is_none();
-        // Of few images a tenth: where all vote, those of other classes have the majority whatever the features are.
-        let k = MOST_NEIGHBOURS.min(train.len() / 10).max(1);
-        let count = if own { judged.len().min(OWN_QUERIES) } else { judged.len() };
-        let chosen: Vec<u32> = (0..count).map(|i| (i * judged.len() / count) as u32).collect();
-        let plain = Augmentation { plain: true, ..self.config.augmentation };
-        let vectors = |set: &Arc<dyn Dataset>, indices: &[u32]| {
-            embed_some(
-                &self.gpu,
-                &self.net,
-                &self.store,
-                plain,
-                set,
-                indices,
-                self.config.batch,
-                Layer::Embedding,
-                options.threads,
-            )
-        };
-        let everything: Vec<u32> = (0..train.len() as u32).collect();
-        let clean = vectors(train, &everything)?;
-        let queries = if own {
-            Matrix::new(clean.cols, chosen.iter().flat_map(|i| clean.row(*i as usize).to_vec()).collect())?
-        } else {
-            vectors(judged, &chosen)?
-        };
-        let bank = Matrix::new(self.config.net.dim, self.store.read_state(npid::BANK)?)?;
-        // A class is the same where its name is: the two sets may number them differently.
-        let number_of = |name: &String| train.classes().iter().position(|n| n == name).map(|i| i as u32);
-        let known: Vec<Option<u32>> = judged.classes().iter().map(number_of).collect();
-        let truth: Vec<Option<u32>> = chosen
-            .iter()
-            .map(|i| judged.label(*i as usize).map(|c| known.get(c as usize).copied().flatten().unwrap_or(u32::MAX)))
-            .collect();
-        let score = |rows: &Matrix| -> Result<_> {
-            let mut found = neighbours(&self.gpu, rows, &queries, k + usize::from(own))?;
-            if own {
-                for (found, i) in found.iter_mut().zip(&chosen) {
-                    found.retain(|n| n.row != *i);
-                    found.truncate(k);
-                }
-            }
-            accuracy(&found, &truth, |row| train.label(row as usize), self.config.method.tau)
-        };
-        let (bank, clean) = (score(&bank)?, score(&clean)?);
-        Ok((clean.queries > 0).then_some(Evaluation { bank: bank.top1, clean: clean.top1, queries: clean.queries }))
+/// Tell of images that were skipped in `epoch`.
+pub(super) fn tell(skipped: &[Skipped], epoch: usize, on: &mut dyn FnMut(Event)) {
+    for Skipped { path, reason, .. } in skipped {
+        on(Event::Skipped { epoch, path: path.clone(), reason: reason.clone() });
     }
 }
 
