@@ -3,7 +3,7 @@
 use crate::{LOSSES, Trail, config, device, images, open, options, state};
 use instdisc::data::{Dataset, Image, Memory};
 use instdisc::eval::Layer;
-use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::gpu::{Gpu, OpenOptions, Uploads};
 use instdisc::train::{Config, EmbedOptions, Event, Feed, Outcome, Run, RunOptions, Source, embed};
 use instdisc::{Error, Result};
 use std::sync::Arc;
@@ -277,4 +277,29 @@ fn as_many_threads_embed_as_were_asked_for_with_equal_bits() {
         assert_eq!(most, threads);
     }
     assert_eq!(rows[0], rows[1]);
+}
+
+#[test]
+fn small_writes_and_large_ones_arrive_in_order_and_large_ones_alone_hold_memory() {
+    let _turn = device();
+    let gpu = open();
+    for words in [1, 1_000, Uploads::DIRECT, Uploads::DIRECT + 1, 5 << 20] {
+        let buffer = gpu.buffer("pixels", words + 3).unwrap();
+        let before = gpu.bytes().0;
+        let mut uploads = gpu.uploads();
+        // Twice round the ring, and more.
+        let reads: Vec<_> = (0..7u32)
+            .map(|turn| {
+                let sent: Vec<u32> = (0..words as u32).map(|i| i.wrapping_mul(turn + 1) + turn).collect();
+                uploads.write(&buffer, 3, &sent).unwrap();
+                (sent, gpu.read(&buffer, 3, words).unwrap())
+            })
+            .collect();
+        for (turn, (sent, read)) in reads.into_iter().enumerate() {
+            assert!(read.wait().unwrap() == sent, "{words} words, write {turn}");
+        }
+        assert_eq!(gpu.bytes().0 - before, 4 * Uploads::held(words) as u64, "{words} words");
+        assert!(uploads.write(&buffer, 4, &vec![0; words]).is_err(), "past the end");
+    }
+    assert_eq!((Uploads::held(Uploads::DIRECT), Uploads::held(5 << 20)), (0, 3 << 23));
 }
