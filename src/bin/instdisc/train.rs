@@ -479,7 +479,7 @@ impl Progress {
             }
             Event::Skipped { epoch, path, reason } => {
                 // Its turn comes again in every epoch, and when features are judged.
-                let line = format!("skipped in epoch {epoch}, its place taken by another image: {}: {reason}", path.display());
+                let line = format!("skipped in epoch {epoch}: {}: {reason}", path.display());
                 if self.named.insert(path) {
                     self.say(&line);
                 }
