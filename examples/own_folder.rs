@@ -5,7 +5,7 @@
 use instdisc::data::{Options, open};
 use instdisc::eval::{Layer, neighbours};
 use instdisc::gpu::Gpu;
-use instdisc::train::{Choices, Event, Run, RunOptions, embed};
+use instdisc::train::{Choices, EmbedOptions, Event, Run, RunOptions, embed};
 use instdisc::{Error, Result};
 use std::sync::Arc;
 
@@ -41,7 +41,9 @@ fn train(folder: &str, epochs: usize) -> Result<()> {
         }
     })?;
 
-    let vectors = embed(&gpu, run.net(), run.store(), run.config().augmentation, &images, 32, Layer::Embedding)?;
+    let augmentation = run.config().augmentation;
+    let options = EmbedOptions { augmentation, batch: 32, layer: Layer::Embedding, threads: 0 };
+    let vectors = embed(&gpu, run.net(), run.store(), &images, options)?;
     let found = neighbours(&gpu, &vectors, &vectors, 2)?;
     for (i, near) in found.iter().enumerate().take(20) {
         let other = near.iter().find(|n| n.row as usize != i).ok_or_else(|| Error::data(folder, "holds a single image"))?;

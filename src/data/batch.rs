@@ -1,6 +1,6 @@
 //! Images of one step, packed as the GPU reads them.
 
-use super::{Dataset, Image};
+use super::{Dataset, Image, Skipped};
 use crate::error::{Error, Result};
 
 /// Images of any sizes in one buffer of words, and a table of where each stands.
@@ -15,6 +15,8 @@ pub struct Batch {
     pub pixels: Vec<u32>,
     /// A row an image: the word of `pixels` at which it begins, its width, its height, its index in the data set.
     pub table: Vec<[u32; 4]>,
+    /// Images that belong here and cannot be read, where they are skipped (see [`Loader::skipping`](super::Loader::skipping)).
+    pub skipped: Vec<Skipped>,
 }
 
 impl Batch {

@@ -76,9 +76,16 @@ impl ImageFolder {
         if listing.files.is_empty() || u32::try_from(listing.files.len()).is_err() {
             return Err(no_images(path, &listing));
         }
-        let over_limit = options.limit.map_or(0, |limit| keep_first(&mut listing.files, limit));
+        let over_limit = match (&options.names, options.limit) {
+            (Some(names), _) => {
+                listing.keep(names);
+                0
+            }
+            (None, Some(limit)) => keep_first(&mut listing.files, limit),
+            (None, None) => 0,
+        };
         let InOrder { done, mut good, unread, .. } = read_all(path, &listing.files, options);
-        if let Some(known) = options.known.as_ref().filter(|_| options.limit.is_some()) {
+        if let Some(known) = options.known.as_ref().filter(|_| options.limit.is_some() || options.names.is_some()) {
             // The others are still there, and somebody may ask for them.
             good.extend(known.files());
         }
@@ -90,6 +97,9 @@ impl ImageFolder {
             match outcome {
                 Outcome::Kept { sides, image } => files.push(Entry { found, sides, keep: true, image }),
                 Outcome::Later { sides } => files.push(Entry { found, sides, keep: false, image: OnceLock::new() }),
+                Outcome::Broken(_) if options.names.is_some() => {
+                    files.push(Entry { found, sides: [0, 0], keep: false, image: OnceLock::new() });
+                }
                 Outcome::Broken(reason) => report.skipped.push((found.path(path), reason)),
             }
         }

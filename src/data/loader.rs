@@ -1,6 +1,6 @@
 //! Batches fetched ahead, on threads.
 
-use super::{Batch, Dataset, Sampler};
+use super::{Batch, Dataset, Sampler, Skipped, take_or_skip};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// A thread makes a whole batch; at most `threads + 1` batches are held or being made at a time, and fewer where their
 /// images ([`Dataset::bytes`]) would be over [`AHEAD_BYTES`](Self::AHEAD_BYTES), but always the one that is next. What comes
 /// out depends on the data set and the sampler alone, not on the number of threads. A batch whose images cannot be read
-/// comes as an error in its place, and the next call goes on with the step after it.
+/// comes as an error in its place, and the next call goes on with the step after it; or such images are skipped
+/// ([`skipping`](Self::skipping)).
 ///
 /// Dropping the loader stops the threads, each after the image that it is at.
 pub struct Loader {
@@ -26,6 +27,7 @@ pub struct Loader {
 
 struct Shared {
     dataset: Arc<dyn Dataset>,
+    broken: Broken,
     queue: Mutex<Queue>,
     /// A batch is ready.
     ready: Condvar,
@@ -39,6 +41,16 @@ enum Order {
     Sampled(Sampler),
     /// These, so many at a time.
     Listed(Vec<u32>, usize),
+}
+
+/// What is done about an image that cannot be read.
+enum Broken {
+    /// Its batch is an error.
+    Refused,
+    /// Its batch has one image less.
+    LeftOut,
+    /// Another one takes its place; not of more than so many.
+    StandIn(Sampler, usize),
 }
 
 impl Order {
@@ -82,10 +94,28 @@ impl Loader {
     /// [`Error::Value`] if the sampler counts more images than the data set has; [`Error::Io`] if the system starts
     /// no thread. Fewer threads than asked for are no error.
     pub fn new(dataset: Arc<dyn Dataset>, sampler: Sampler, steps: Range<u64>, threads: usize) -> Result<Self> {
+        Self::sampled(dataset, sampler, steps, threads, Broken::Refused)
+    }
+
+    /// As [`new`](Self::new), but an image that cannot be read ([`Error::Data`], [`Error::Io`]) is skipped: another one of the
+    /// epoch takes its place, the first of [`Sampler::stand_ins`] that can be read and has no place in the batch yet, with
+    /// its own index. The batch says which were [`skipped`](Batch::skipped). What comes out depends on the data set, the
+    /// sampler, and which images can be read.
+    ///
+    /// A batch for which more than `most` images could not be read comes as an error, and so does one for which none is left.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn skipping(dataset: Arc<dyn Dataset>, sampler: Sampler, steps: Range<u64>, threads: usize, most: usize) -> Result<Self> {
+        let broken = Broken::StandIn(sampler.clone(), most);
+        Self::sampled(dataset, sampler, steps, threads, broken)
+    }
+
+    fn sampled(dataset: Arc<dyn Dataset>, sampler: Sampler, steps: Range<u64>, threads: usize, broken: Broken) -> Result<Self> {
         if sampler.n() > dataset.len() {
             return Err(Error::value("loader", "sampler", format!("over at most {} images", dataset.len()), sampler.n()));
         }
-        Self::start(dataset, Order::Sampled(sampler), steps, threads)
+        Self::start(dataset, Order::Sampled(sampler), steps, threads, broken)
     }
 
     /// The images with these indices, in this order, `batch` at a time: steps 0, 1, … of which the last may have fewer images.
@@ -93,20 +123,34 @@ impl Loader {
     /// # Errors
     /// [`Error::Value`] if `batch` is 0; [`Error::Io`] if the system starts no thread.
     pub fn listed(dataset: Arc<dyn Dataset>, indices: Vec<u32>, batch: usize, threads: usize) -> Result<Self> {
+        Self::listed_by(dataset, indices, batch, threads, Broken::Refused)
+    }
+
+    /// As [`listed`](Self::listed), without the images that cannot be read; the batch in which one is missing says so in
+    /// [`skipped`](Batch::skipped), and may be empty.
+    ///
+    /// # Errors
+    /// Those of [`listed`](Self::listed).
+    pub fn listed_skipping(dataset: Arc<dyn Dataset>, indices: Vec<u32>, batch: usize, threads: usize) -> Result<Self> {
+        Self::listed_by(dataset, indices, batch, threads, Broken::LeftOut)
+    }
+
+    fn listed_by(dataset: Arc<dyn Dataset>, indices: Vec<u32>, batch: usize, threads: usize, broken: Broken) -> Result<Self> {
         if batch == 0 {
             return Err(Error::value("loader", "batch", "at least 1", batch));
         }
         let steps = 0..indices.len().div_ceil(batch) as u64;
-        Self::start(dataset, Order::Listed(indices, batch), steps, threads)
+        Self::start(dataset, Order::Listed(indices, batch), steps, threads, broken)
     }
 
-    fn start(dataset: Arc<dyn Dataset>, order: Order, steps: Range<u64>, threads: usize) -> Result<Self> {
+    fn start(dataset: Arc<dyn Dataset>, order: Order, steps: Range<u64>, threads: usize, broken: Broken) -> Result<Self> {
         let threads = threads_for(threads);
         let (claim, end) = (steps.start, steps.end.max(steps.start));
         let ahead = threads as u64 + 1;
         let queue = Queue { order, claim, deliver: claim, end, ahead, held: VecDeque::new(), done: BTreeMap::new() };
         let shared = Arc::new(Shared {
             dataset,
+            broken,
             queue: Mutex::new(queue),
             ready: Condvar::new(),
             room: Condvar::new(),
@@ -229,12 +273,21 @@ impl Shared {
 
     fn batch(&self, step: u64, indices: &[u32]) -> Result<Batch> {
         let mut batch = Batch { step, ..Batch::default() };
-        for &index in indices {
+        let mut take = |index: u32| {
             if self.stop.load(Ordering::Relaxed) {
-                break; // Nobody will see this batch.
+                return Ok(()); // Nobody will see this batch.
             }
-            batch.push(index, &self.dataset.image(index as usize)?)?;
-        }
+            batch.push(index, &self.dataset.image(index as usize)?)
+        };
+        let skipped = match &self.broken {
+            Broken::Refused => indices.iter().try_for_each(|&index| take(index)).map(|()| Vec::new()),
+            Broken::LeftOut => {
+                let broken = indices.iter().filter_map(|&index| take(index).err().map(|error| Skipped::from(index, error)));
+                broken.collect()
+            }
+            Broken::StandIn(sampler, most) => take_or_skip(indices, || sampler.stand_ins(step), *most, take),
+        }?;
+        batch.skipped = skipped;
         Ok(batch)
     }
 }

@@ -35,6 +35,7 @@ mod loader;
 mod memory;
 mod open;
 mod sampler;
+mod skip;
 #[cfg(feature = "images")]
 mod walk;
 
@@ -50,6 +51,8 @@ pub use loader::Loader;
 pub use memory::Memory;
 pub use open::{Limits, Opened, Options, Report, Split, open};
 pub use sampler::Sampler;
+pub use skip::Skipped;
+pub(crate) use skip::take_or_skip;
 #[cfg(feature = "images")]
 pub use walk::EXTENSIONS;
 

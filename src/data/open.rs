@@ -58,6 +58,10 @@ pub struct Options {
     pub labels: Option<PathBuf>,
     /// How many classes `labels` may name; `None` takes the number from the file.
     pub classes: Option<u32>,
+    /// The names of the images that a folder of images had when a run began, in order, which it is to have again: files that came since
+    /// are left out, and what went or broke since keeps its place, as an error when it is asked for. `limit` and
+    /// `skip_broken` then go without a meaning.
+    pub names: Option<Arc<[String]>>,
     /// Files of a folder of images that need not be read to be opened; what was found under other `limits` has no place here.
     pub known: Option<Arc<Known>>,
 }
@@ -74,6 +78,7 @@ impl Default for Options {
             limits: Limits::default(),
             labels: None,
             classes: None,
+            names: None,
             known: None,
         }
     }

@@ -77,6 +77,22 @@ impl Sampler {
         self.order.get(first..first + self.batch()).unwrap_or_default().to_vec()
     }
 
+    /// The images that take the places of those of a step that cannot be read, the first one first: all others, from the end of
+    /// the step's own on to the end of the epoch and then from its beginning.
+    ///
+    /// ```
+    /// use instdisc::data::Sampler;
+    /// let sampler = Sampler::new(10, 4, 7)?;
+    /// let order = sampler.permutation(0);
+    /// assert_eq!(sampler.stand_ins(1), [&order[8..], &order[..4]].concat());
+    /// # Ok::<(), instdisc::Error>(())
+    /// ```
+    pub fn stand_ins(&self, step: u64) -> Vec<u32> {
+        let mut order = self.permutation(self.epoch(step) as u32);
+        order.rotate_left((step % self.batches_per_epoch()) as usize * self.batch());
+        order.split_off(self.batch())
+    }
+
     /// The images in the order of an epoch, those at its end included that no step takes.
     ///
     /// The method is Fisher and Yates' (Durstenfeld, 1964), with the numbers of [`Stream::Order`].

@@ -39,6 +39,19 @@ pub(super) struct Listing {
     pub(super) empty: bool,
 }
 
+impl Listing {
+    /// Leaves the files with these names, which are in order, and makes up those that are not there.
+    pub(super) fn keep(&mut self, names: &[String]) {
+        let mut there = std::mem::take(&mut self.files).into_iter().peekable();
+        for name in names {
+            while there.next_if(|file| *file.name < **name).is_some() {}
+            let found = there.next_if(|file| *file.name == **name);
+            self.files.push(found.unwrap_or_else(|| Found { name: name.as_str().into(), elsewhere: None, label: None }));
+        }
+        label(self);
+    }
+}
+
 /// A folder to be listed: where it is, what stands before the names in it, and whether its own name was UTF-8.
 struct Folder {
     path: PathBuf,

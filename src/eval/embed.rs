@@ -2,11 +2,11 @@
 
 use super::Matrix;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::gpu::{Bound, Gpu};
 use crate::nn::{Mode, ResNet};
 use crate::ops::{self, Augmentation};
-use crate::shape::padded;
-use crate::tape::{Program, Step, Store, Tape, Tensor};
+use crate::shape::{Layout, padded};
+use crate::tape::{Element, Program, Step, Store, Tape, Tensor};
 
 /// Which vectors an image becomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,11 +36,39 @@ impl Embedder {
     /// # Errors
     /// [`Error::Value`] for a batch of 0; [`Error::Limit`], [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, net: &ResNet, store: &Store, augmentation: Augmentation, batch: usize, words: usize) -> Result<Self> {
+        let mut tape = Tape::new(gpu);
+        let pixels = tape.input_u32("pixels", &[words.max(1)])?;
+        Self::record(tape, net, store, augmentation, batch, pixels)
+    }
+
+    /// The same for images whose pixels are on the device already: [`embed`](Self::embed) then takes none.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn resident(
+        gpu: &Gpu,
+        net: &ResNet,
+        store: &Store,
+        augmentation: Augmentation,
+        batch: usize,
+        pixels: Bound,
+    ) -> Result<Self> {
+        let mut tape = Tape::new(gpu);
+        let pixels = tape.bound("pixels", &[pixels.words], Layout::Plain, Element::U32, pixels)?;
+        Self::record(tape, net, store, augmentation, batch, pixels)
+    }
+
+    fn record(
+        mut tape: Tape,
+        net: &ResNet,
+        store: &Store,
+        augmentation: Augmentation,
+        batch: usize,
+        pixels: Tensor,
+    ) -> Result<Self> {
         if batch == 0 {
             return Err(Error::value("embedder", "batch", "at least 1", batch));
         }
-        let mut tape = Tape::new(gpu);
-        let pixels = tape.input_u32("pixels", &[words.max(1)])?;
         let table = tape.input_u32("table", &[batch, 4])?;
         let x = ops::augment(&mut tape, pixels, table, augmentation)?;
         let features = net.forward(&mut tape, store, x, Mode::Evaluate)?;
@@ -84,7 +112,9 @@ impl Embedder {
         };
         let mut filled = table.to_vec();
         filled.resize(self.batch, *last);
-        self.program.write_u32(self.pixels, pixels)?;
+        if !pixels.is_empty() {
+            self.program.write_u32(self.pixels, pixels)?;
+        }
         self.program.write_u32(self.table, filled.as_flattened())?;
         self.program.set_step(step)?;
         self.program.run()?;

@@ -113,9 +113,18 @@ impl Gpu {
     /// # Errors
     /// [`Error::Value`] past the end of the buffer, [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub fn read(&self, buffer: &Buffer, offset: usize, words: usize) -> Result<Read> {
-        if offset + words > buffer.words() {
+        self.read_all(&[(buffer, offset, words)])
+    }
+
+    /// The same for several ranges, of which one comes behind the other.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub(crate) fn read_all(&self, ranges: &[(&Buffer, usize, usize)]) -> Result<Read> {
+        if let Some((buffer, offset, words)) = ranges.iter().find(|(buffer, offset, words)| offset + words > buffer.words()) {
             return Err(Error::value("read", "words", format!("within {}", buffer.words()), format!("{offset} + {words}")));
         }
+        let words: usize = ranges.iter().map(|(_, _, words)| words).sum();
         let bytes = words.max(1) as u64 * 4;
         let device = &self.inner.device;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -123,7 +132,12 @@ impl Gpu {
         let (staging, commands) = self.granted("read", bytes, || {
             let staging = device.create_buffer(&descriptor);
             let mut encoder = device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer.wgpu(), offset as u64 * 4, &staging, 0, bytes);
+            let mut at = 0;
+            for (buffer, offset, words) in ranges.iter().filter(|(_, _, words)| *words > 0) {
+                let size = *words as u64 * 4;
+                encoder.copy_buffer_to_buffer(buffer.wgpu(), *offset as u64 * 4, &staging, at, size);
+                at += size;
+            }
             (staging, encoder.finish())
         })?;
         let submission = self.submit("read", commands)?;

@@ -365,6 +365,16 @@ impl Program {
         self.guard.map(|guard| self.read_later(guard)).transpose()
     }
 
+    /// A tensor's words, and behind them those of the guard if there is one, by one read.
+    ///
+    /// # Errors
+    /// As [`read_later`](Self::read_later).
+    pub fn read_with_guard(&self, tensor: Tensor) -> Result<Read> {
+        let bounds = [Some(tensor), self.guard].into_iter().flatten().map(|t| Ok((self.slot(t, "read")?, t.words())));
+        let bounds = bounds.collect::<Result<Vec<_>>>()?;
+        self.gpu.read_all(&bounds.iter().map(|(bound, words)| (&bound.buffer, bound.offset, *words)).collect::<Vec<_>>())
+    }
+
     /// Lower the guard's flag.
     ///
     /// # Errors

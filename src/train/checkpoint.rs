@@ -15,6 +15,8 @@ pub struct Progress {
     pub step: u64,
     /// The sum of the losses of the current epoch's steps so far.
     pub loss_sum: f64,
+    /// Images of the current epoch that were skipped so far, since they could not be read.
+    pub skipped: usize,
 }
 
 const MOMENTUM: &str = "momentum/";
@@ -44,6 +46,9 @@ pub(super) fn capture(store: &Store, config: &Config, progress: Progress, adapte
     put("config", serde_json::to_string(config).map_err(|e| Error::value("checkpoint", "config", "serialisable", e))?);
     put("step", progress.step.to_string());
     put("loss_sum", format!("{:016x}", progress.loss_sum.to_bits()));
+    if progress.skipped > 0 {
+        put("skipped", progress.skipped.to_string());
+    }
     put("version", env!("CARGO_PKG_VERSION").into());
     put("adapter", adapter.name.clone());
     put("driver", adapter.driver.clone());
@@ -93,8 +98,9 @@ pub(super) fn describe(path: &Path, file: &File) -> Result<(Config, Progress, St
     let config: Config = serde_json::from_str(text("config")?).map_err(|_| fault("config"))?;
     let step = text("step")?.parse().map_err(|_| fault("step"))?;
     let loss_sum = f64::from_bits(u64::from_str_radix(text("loss_sum")?, 16).map_err(|_| fault("loss_sum"))?);
+    let skipped = file.metadata.get("skipped").map_or(Ok(0), |count| count.parse().map_err(|_| fault("skipped")))?;
     let adapter = format!("{}, {}", text("adapter")?, text("driver")?);
-    Ok((config, Progress { step, loss_sum }, adapter))
+    Ok((config, Progress { step, loss_sum, skipped }, adapter))
 }
 
 /// Write a checkpoint's state into a store that was declared alike.

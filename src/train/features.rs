@@ -1,8 +1,9 @@
 //! The vectors of a whole data set, and a trained network from a run's folder.
 
+use super::feed::Resident;
 use super::{Config, checkpoint};
 use crate::checkpoint::File;
-use crate::data::{Dataset, Loader};
+use crate::data::{Dataset, Loader, Skipped};
 use crate::error::{Error, Result};
 use crate::eval::{Embedder, Layer, Matrix};
 use crate::gpu::Gpu;
@@ -41,51 +42,108 @@ pub fn features(gpu: &Gpu, path: &Path) -> Result<Features> {
     Ok(Features { config, net, store })
 }
 
-/// The vectors of all images of `dataset`, each as its largest square in the middle, in order.
+/// How images are embedded.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbedOptions {
+    /// Mean, deviation and size of the images; nothing random happens to them, they are embedded as their largest square in the middle.
+    pub augmentation: Augmentation,
+    /// Images at once.
+    pub batch: usize,
+    /// Which vectors.
+    pub layer: Layer,
+    /// Threads that decode; 0 for one a core. The result does not depend on it.
+    pub threads: usize,
+}
+
+/// The vectors of all images of `dataset`, in order.
 ///
 /// # Errors
 /// [`Error::Data`] for an image that cannot be read; those of [`Embedder`].
-pub fn embed(
-    gpu: &Gpu,
-    net: &ResNet,
-    store: &Store,
-    augmentation: Augmentation,
-    dataset: &Arc<dyn Dataset>,
-    batch: usize,
-    layer: Layer,
-) -> Result<Matrix> {
+pub fn embed(gpu: &Gpu, net: &ResNet, store: &Store, dataset: &Arc<dyn Dataset>, options: EmbedOptions) -> Result<Matrix> {
     let indices: Vec<u32> = (0..dataset.len() as u32).collect();
-    embed_some(gpu, net, store, Augmentation { plain: true, ..augmentation }, dataset, &indices, batch, layer, 0)
+    Ok(Embedding { gpu, net, store, options }.listed(dataset, &indices, false)?.rows)
 }
 
-/// As [`embed`], for the images with these indices.
-#[allow(clippy::too_many_arguments, reason = "what to embed, with what, and how")]
-pub(super) fn embed_some(
-    gpu: &Gpu,
-    net: &ResNet,
-    store: &Store,
-    augmentation: Augmentation,
-    dataset: &Arc<dyn Dataset>,
-    indices: &[u32],
-    batch: usize,
-    layer: Layer,
-    threads: usize,
-) -> Result<Matrix> {
-    let batch = batch.max(1);
-    let mut embedder: Option<Embedder> = None;
-    let mut all = Matrix::default();
-    for images in Loader::listed(dataset.clone(), indices.to_vec(), batch, threads)? {
-        let images = images?;
-        let room = images.pixels.len();
-        let ready = match embedder.take().filter(|e| e.words() >= room) {
-            Some(ready) => ready,
-            None => Embedder::new(gpu, net, store, augmentation, batch, room.next_power_of_two())?,
-        };
-        let ready = embedder.insert(ready);
+/// What embeds, and how.
+pub(super) struct Embedding<'a> {
+    pub(super) gpu: &'a Gpu,
+    pub(super) net: &'a ResNet,
+    pub(super) store: &'a Store,
+    pub(super) options: EmbedOptions,
+}
+
+/// Images and their vectors.
+#[derive(Default)]
+pub(super) struct Embedded {
+    /// A row an image.
+    pub(super) rows: Matrix,
+    /// The index of each in its data set.
+    pub(super) images: Vec<u32>,
+    /// Those that could not be read.
+    pub(super) skipped: Vec<Skipped>,
+}
+
+impl Embedded {
+    fn add(&mut self, embedder: &mut Embedder, pixels: &[u32], table: &[[u32; 4]], layer: Layer) -> Result<()> {
         let step = Step { number: 0, seed: 0, lr: 0.0 };
-        let rows = ready.embed(&images.pixels, &images.table, layer, step)?;
-        all.cols = rows.cols;
-        all.values.extend(rows.values);
+        let rows = embedder.embed(pixels, table, layer, step)?;
+        self.rows.cols = rows.cols;
+        self.rows.values.extend(rows.values);
+        self.images.extend(table.iter().map(|row| row[3]));
+        Ok(())
     }
-    Ok(all)
+}
+
+impl Embedding<'_> {
+    /// Those of `dataset` with these indices, decoded on threads.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an image that cannot be read, unless such ones are skipped; those of [`Embedder`].
+    pub(super) fn listed(&self, dataset: &Arc<dyn Dataset>, indices: &[u32], skip_broken: bool) -> Result<Embedded> {
+        let EmbedOptions { layer, threads, .. } = self.options;
+        let batch = self.options.batch.max(1);
+        let mut embedder: Option<Embedder> = None;
+        let mut all = Embedded::default();
+        let listed = if skip_broken { Loader::listed_skipping } else { Loader::listed };
+        for images in listed(dataset.clone(), indices.to_vec(), batch, threads)? {
+            let images = images?;
+            all.skipped.extend(images.skipped);
+            if images.table.is_empty() {
+                continue;
+            }
+            let room = images.pixels.len();
+            let ready = match embedder.take().filter(|e| e.words() >= room) {
+                Some(ready) => ready,
+                None => Embedder::new(self.gpu, self.net, self.store, self.plain(), batch, room.next_power_of_two())?,
+            };
+            all.add(embedder.insert(ready), &images.pixels, &images.table, layer)?;
+        }
+        Ok(all)
+    }
+
+    /// Those with these indices of the images that are on the device, from where they are.
+    ///
+    /// # Errors
+    /// Those of [`Embedder`].
+    pub(super) fn resident(&self, resident: &Resident, indices: &[u32]) -> Result<Embedded> {
+        let batch = self.options.batch.max(1);
+        let pixels = resident.pixels.clone();
+        let mut embedder = Embedder::resident(self.gpu, self.net, self.store, self.plain(), batch, pixels)?;
+        let mut all = Embedded::default();
+        let mut table = Vec::with_capacity(indices.len());
+        for &index in indices {
+            match resident.row(index) {
+                Ok(row) => table.push(row),
+                Err(skipped) => all.skipped.push(skipped.clone()),
+            }
+        }
+        for table in table.chunks(batch) {
+            all.add(&mut embedder, &[], table, self.options.layer)?;
+        }
+        Ok(all)
+    }
+
+    fn plain(&self) -> Augmentation {
+        Augmentation { plain: true, ..self.options.augmentation }
+    }
 }

@@ -1,9 +1,10 @@
 //! Where a run's images come from, step by step.
 
 use super::Pixels;
-use crate::data::{Batch, Dataset, Loader, Sampler};
+use crate::data::{Batch, Dataset, Loader, Sampler, Skipped, take_or_skip};
 use crate::error::{Error, Result};
 use crate::gpu::{Bound, Gpu};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,17 +32,19 @@ pub struct Source {
     pub feed: Feed,
     /// Threads that decode those that are to stay on the device, at the start; 0 for one a core.
     pub threads: usize,
+    /// Whether images that cannot be read when their turn comes are skipped, instead of ending the run: see [`Run`](super::Run).
+    pub skip_broken: bool,
 }
 
 impl From<Arc<dyn Dataset>> for Source {
     fn from(dataset: Arc<dyn Dataset>) -> Self {
-        Self { dataset, feed: Feed::Auto, threads: 0 }
+        Self { dataset, feed: Feed::Auto, threads: 0, skip_broken: false }
     }
 }
 
 impl<D: Dataset + 'static> From<Arc<D>> for Source {
     fn from(dataset: Arc<D>) -> Self {
-        Self { dataset, feed: Feed::Auto, threads: 0 }
+        Self { dataset, feed: Feed::Auto, threads: 0, skip_broken: false }
     }
 }
 
@@ -51,12 +54,23 @@ pub(super) struct Resident {
     /// Their pixels, packed as in a [`Batch`].
     pub(super) pixels: Bound,
     table: Arc<[[u32; 4]]>,
+    /// Those that could not be read, by their indices; their rows of the table mean nothing.
+    broken: Arc<BTreeMap<u32, Skipped>>,
+}
+
+impl Resident {
+    /// Where image `index` is, unless it could not be read.
+    pub(super) fn row(&self, index: u32) -> std::result::Result<[u32; 4], &Skipped> {
+        self.broken.get(&index).map_or_else(|| Ok(self.table[index as usize]), Err)
+    }
 }
 
 /// What [`Feed`] came to, and why.
 pub(super) struct Supply {
     pub(super) resident: Option<Resident>,
     pub(super) why: String,
+    /// How many images of an epoch may be skipped, where they may.
+    pub(super) most_skipped: Option<usize>,
 }
 
 impl Supply {
@@ -66,44 +80,49 @@ impl Supply {
     /// [`Error::Data`] for an image that cannot be read; with [`Feed::Resident`] also [`Error::Limit`],
     /// [`Error::OutOfMemory`].
     pub(super) fn new(gpu: &Gpu, source: &Source) -> Result<Self> {
+        let streamed = |why: &str| Ok(Self::streamed(source, why));
         if source.feed == Feed::Streamed {
-            return Ok(Self::streamed("as asked for"));
+            return streamed("as asked for");
         }
         let words = words(&*source.dataset);
         if source.feed == Feed::Resident {
-            let words = words.map_or_else(|| measured_words(&*source.dataset), Ok)?;
+            let words = words.map_or_else(|| measured_words(source), Ok)?;
             return Self::packed(gpu, source, words);
         }
-        let Some(words) = words else { return Ok(Self::streamed("their sizes are not known before they are decoded")) };
+        let Some(words) = words else { return streamed("their sizes are not known before they are decoded") };
         let allowed = allowed(gpu);
         if words > allowed / 4 {
-            return Ok(Self::streamed(&format!(
-                "{} are over the {} that may stay on the device",
-                size(words),
-                size(allowed / 4)
-            )));
+            return streamed(&format!("{} are over the {} that may stay on the device", size(words), size(allowed / 4)));
         }
         match Self::packed(gpu, source, words) {
-            Err(Error::OutOfMemory { .. }) => Ok(Self::streamed(&format!("the device has no memory for {}", size(words)))),
+            Err(Error::OutOfMemory { .. }) => streamed(&format!("the device has no memory for {}", size(words))),
             supply => supply,
         }
     }
 
-    pub(super) fn streamed(why: &str) -> Self {
-        Self { resident: None, why: format!("streamed by decoding threads: {why}") }
+    pub(super) fn streamed(source: &Source, why: &str) -> Self {
+        Self { resident: None, why: format!("streamed by decoding threads: {why}"), most_skipped: most_skipped(source) }
     }
 
     fn packed(gpu: &Gpu, source: &Source, words: u64) -> Result<Self> {
         /// Images at once on their way to the device.
         const TOGETHER: usize = 64;
-        let Source { dataset, threads, .. } = source;
+        let Source { dataset, threads, skip_broken, .. } = source;
+        let most_skipped = most_skipped(source);
         let n = dataset.len();
         let mut uploads = gpu.uploads();
         let words = usize::try_from(words).unwrap_or(usize::MAX / 4);
         let pixels = Bound { buffer: gpu.buffer("images", words)?, offset: 0, words };
-        let (mut table, mut at) = (Vec::with_capacity(n), 0);
-        for batch in Loader::listed(dataset.clone(), (0..n as u32).collect(), TOGETHER, *threads)? {
+        let (mut table, mut broken, mut at) = (vec![[0; 4]; n], BTreeMap::new(), 0);
+        let listed = if *skip_broken { Loader::listed_skipping } else { Loader::listed };
+        for batch in listed(dataset.clone(), (0..n as u32).collect(), TOGETHER, *threads)? {
             let batch = batch?;
+            for skipped in batch.skipped {
+                if most_skipped.is_some_and(|most| broken.len() >= most) {
+                    return Err(skipped.too_many(broken.len()));
+                }
+                broken.insert(skipped.index, skipped);
+            }
             if at + batch.pixels.len() > words {
                 let name = dataset.name(batch.table.first().map_or(0, |row| row[3] as usize));
                 return Err(Error::data(
@@ -112,11 +131,13 @@ impl Supply {
                 ));
             }
             uploads.write(&pixels.buffer, at, &batch.pixels)?;
-            table.extend(batch.table.iter().map(|&[first, width, height, index]| [at as u32 + first, width, height, index]));
+            for [first, width, height, index] in batch.table {
+                table[index as usize] = [at as u32 + first, width, height, index];
+            }
             at += batch.pixels.len();
         }
         let why = format!("{} stay on the device", size(words as u64));
-        Ok(Self { resident: Some(Resident { pixels, table: table.into() }), why })
+        Ok(Self { resident: Some(Resident { pixels, table: table.into(), broken: broken.into() }), why, most_skipped })
     }
 
     /// Where a step finds its pixels: with those of all images, or in room of its own for `words` words.
@@ -136,15 +157,18 @@ impl Supply {
         threads: usize,
     ) -> Result<Batches> {
         Ok(match &self.resident {
-            Some(resident) => Batches::Resident { table: resident.table.clone(), sampler, steps },
-            None => Batches::Streamed(Loader::new(dataset.clone(), sampler, steps, threads)?),
+            Some(resident) => Batches::Resident { resident: resident.clone(), sampler, steps, most_skipped: self.most_skipped },
+            None => Batches::Streamed(match self.most_skipped {
+                Some(most) => Loader::skipping(dataset.clone(), sampler, steps, threads, most)?,
+                None => Loader::new(dataset.clone(), sampler, steps, threads)?,
+            }),
         })
     }
 }
 
 /// A batch a step. Of images on the device a batch has the table alone.
 pub(super) enum Batches {
-    Resident { table: Arc<[[u32; 4]]>, sampler: Sampler, steps: Range<u64> },
+    Resident { resident: Resident, sampler: Sampler, steps: Range<u64>, most_skipped: Option<usize> },
     Streamed(Loader),
 }
 
@@ -174,10 +198,13 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Result<Batch>> {
         match self {
-            Self::Resident { table, sampler, steps } => {
+            Self::Resident { resident, sampler, steps, most_skipped } => {
                 let step = steps.next()?;
-                let rows = sampler.indices(step).into_iter().filter_map(|i| table.get(i as usize).copied());
-                Some(Ok(Batch { step, pixels: Vec::new(), table: rows.collect() }))
+                let mut table = Vec::new();
+                let take = |index| resident.row(index).map(|row| table.push(row)).map_err(Skipped::error);
+                let indices = sampler.indices(step);
+                let skipped = take_or_skip(&indices, || sampler.stand_ins(step), most_skipped.unwrap_or(0), take);
+                Some(skipped.map(|skipped| Batch { step, table, skipped, ..Batch::default() }))
             }
             Self::Streamed(loader) => loader.next(),
         }
@@ -190,8 +217,19 @@ fn words(dataset: &dyn Dataset) -> Option<u64> {
 }
 
 /// The same by decoding every image.
-fn measured_words(dataset: &dyn Dataset) -> Result<u64> {
-    (0..dataset.len()).map(|i| dataset.image(i).map(|image| image.rgb.len().div_ceil(4) as u64)).sum()
+fn measured_words(source: &Source) -> Result<u64> {
+    let words = |i| match source.dataset.image(i) {
+        Ok(image) => Ok(image.rgb.len().div_ceil(4) as u64),
+        // They are counted where they are packed.
+        Err(Error::Data { .. } | Error::Io { .. }) if source.skip_broken => Ok(0),
+        Err(error) => Err(error),
+    };
+    (0..source.dataset.len()).map(words).sum()
+}
+
+/// One in a thousand, but always one: of a small set a single image must not end the run.
+fn most_skipped(source: &Source) -> Option<usize> {
+    source.skip_broken.then(|| (source.dataset.len() / 1000).max(1))
 }
 
 /// Bytes of images that stay on the device without being asked to.

@@ -1,11 +1,14 @@
-//! A run's folder: `config.json`, `kernels.json`, `metrics.jsonl` and the checkpoint.
+//! A run's folder: `config.json`, `images.json`, `kernels.json`, `metrics.jsonl` and the checkpoint.
 
 use super::{Config, kernels};
 use crate::checkpoint::{self, File, JsonLines};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::gpu::Choices;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+const IMAGES: &str = "images.json";
 
 /// The folder of a run.
 pub struct Folder {
@@ -53,6 +56,27 @@ impl Folder {
             checkpoint::write(&log, kept.as_bytes())?;
         }
         Ok(Self { path: path.to_owned(), metrics: JsonLines::open(&log)? })
+    }
+
+    /// The names of the images of the run in the folder `path`, in the order of the bank's rows; `None` where it does not say.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a damaged file, [`Error::Io`].
+    pub fn images(path: &Path) -> Result<Option<Vec<String>>> {
+        let file = path.join(IMAGES);
+        match std::fs::read(&file) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).map_err(|error| Error::data(file, format!("is damaged: {error}")))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("reading", &file, e)),
+        }
+    }
+
+    pub(super) fn write_images(&self, dataset: &dyn Dataset) -> Result<()> {
+        let names: Vec<&str> = (0..dataset.len()).map(|i| dataset.name(i)).collect();
+        let text = serde_json::to_string_pretty(&names).map_err(|e| Error::value("run", "names", "serialisable", e))?;
+        self.write(IMAGES, &format!("{text}\n"))
     }
 
     /// The checkpoint of the run in the folder `path`.

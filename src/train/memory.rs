@@ -28,7 +28,7 @@ impl Needs {
     pub(super) fn new(store: &Store, pixels: &Pixels, step: Footprint) -> Self {
         let [parameters, gradients, momentum, state] = store.bytes();
         let images = 4 * match pixels {
-            Pixels::Written { words } => Uploads::DEPTH * words.next_power_of_two(),
+            Pixels::Written { words } => Uploads::held(*words),
             Pixels::Resident(range) => range.words,
         } as u64;
         Self { parameters, gradients, momentum, state, images, step }

@@ -1,6 +1,12 @@
 //! Images and labels that are not what they should be.
 
-use crate::{Place, done, refused, train};
+use crate::{Place, Said, check_refused, checkpoint, command, done, finish, refused, train};
+use instdisc::data::{Options, Sampler};
+use instdisc::train::Scans;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 #[test]
 fn data_that_cannot_be_trained_on_is_named() {
@@ -105,4 +111,76 @@ fn label_files_are_read_or_named_with_the_line() {
     let said = done(&train(&data, &out, &all));
     assert!(said.err.contains("8 images, 2 classes") && said.err.contains("kNN"), "{}", said.err);
     println!("scorecard cli labels: {} faults named with file and line; a good file judges", named + 1);
+}
+
+/// Runs the command, and does `at` once the first step is done.
+fn interrupted(args: &[&str], cache: &Path, at: impl FnOnce()) -> Said {
+    let mut process = command(args).env("INSTDISC_CACHE", cache).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap());
+    let mut err = String::new();
+    while !err.lines().next_back().unwrap_or_default().starts_with("step 1 ") {
+        assert!(lines.read_line(&mut err).unwrap() > 0, "the command ended before its first step: {err}");
+    }
+    at();
+    lines.read_to_string(&mut err).unwrap();
+    Said { code: process.wait().unwrap().code(), out: String::new(), err }
+}
+
+#[test]
+fn an_image_that_breaks_while_a_run_goes_on_ends_it_or_is_skipped_and_resumed_past() {
+    const N: usize = 150;
+    let place = Place::new();
+    for i in 0..N {
+        place.picture(&format!("data/a/{i:03}.png"), 20, 20, i as u32);
+    }
+    // Images that an earlier opening found good are read when their turn comes, but for those that tell the size of the network's
+    // input; one of the last steps of the first epoch takes this one.
+    std::thread::sleep(Duration::from_millis(2_100));
+    let (data, cache) = (place.arg("data"), place.path("cache"));
+    Scans::new(Some(cache.clone())).worth(Duration::ZERO).open(data.as_ref(), &Options::default()).unwrap();
+    let measured: Vec<usize> = (0..101).map(|i| i * N / 101).collect();
+    let order = Sampler::new(N, 4, 5).unwrap().permutation(0);
+    let late = order[..148].iter().rev().find(|i| !measured.contains(&(**i as usize))).unwrap();
+    let file = place.path(&format!("data/a/{late:03}.png"));
+    let good = std::fs::read(&file).unwrap();
+    let cut = || std::fs::write(&file, &good[..good.len() / 2]).unwrap();
+    let mend = || {
+        std::fs::write(&file, &good).unwrap();
+        std::thread::sleep(Duration::from_millis(2_100));
+        std::fs::remove_dir_all(&cache).unwrap();
+        Scans::new(Some(cache.clone())).worth(Duration::ZERO).open(data.as_ref(), &Options::default()).unwrap();
+    };
+    let name = format!("{late:03}.png");
+    let feed = ["--feed", "streamed", "--threads", "1"];
+    let [ended, whole, parts] = ["ended", "whole", "parts"].map(|run| place.arg(run));
+    let said = interrupted(&train(&data, &ended, &feed), &cache, cut);
+    let line = check_refused(&said, &[&name, "damaged"]);
+    assert!(!line.contains("too many"), "{line}");
+
+    mend();
+    let skip = [&feed[..], &["--skip-broken"]].concat();
+    let said = interrupted(&train(&data, &whole, &skip), &cache, cut);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(said.err.matches("skipped in epoch 1").count(), 1, "{}", said.err);
+    assert!(said.err.contains(&name) && said.err.contains("for images), 1 image skipped"), "{}", said.err);
+
+    mend();
+    let said = interrupted(&train(&data, &parts, &[&skip[..], &["--stop-after", "1"]].concat()), &cache, cut);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let on = |more: &[&str]| {
+        let mut command = command(&train(&data, &parts, &[&feed[..], &["--resume"], more].concat()));
+        command.env("INSTDISC_CACHE", &cache);
+        finish(command)
+    };
+    check_refused(&on(&[]), &[&name, "broken: 1 of 150", "--skip-broken"]);
+    // Gone is as broken as cut off, and what is new has no place in the run.
+    std::fs::remove_file(&file).unwrap();
+    place.picture("data/a/new.png", 20, 20, 7);
+    let said = on(&["--skip-broken"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("150 images, 1 class") && said.err.contains("going on from step 37"), "{}", said.err);
+    assert!(checkpoint(&place.path("whole")) == checkpoint(&place.path("parts")), "resumed past a broken image to other bits");
+    println!(
+        "scorecard cli an image that breaks in mid-epoch: ends the run, or is skipped, counted, and resumed past to equal bytes"
+    );
 }

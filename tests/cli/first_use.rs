@@ -29,7 +29,7 @@ fn a_flat_folder_trains_without_labels_and_says_nothing_of_knn() {
     let (seconds, pipelines) = start.split_once(" s, ").unwrap();
     let pipelines: usize = pipelines.strip_suffix(" pipelines").unwrap().parse().unwrap();
     assert!(seconds.parse::<f64>().unwrap() > 0.0 && pipelines > 10, "{start}");
-    for name in ["config.json", "kernels.json", "metrics.jsonl", "last.safetensors"] {
+    for name in ["config.json", "images.json", "kernels.json", "metrics.jsonl", "last.safetensors"] {
         assert!(place.path("run").join(name).is_file(), "{name}");
     }
     let metrics = std::fs::read_to_string(place.path("run/metrics.jsonl")).unwrap();

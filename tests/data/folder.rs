@@ -205,3 +205,21 @@ fn one_or_two_images_are_a_data_set() {
         assert_eq!(open(root.path(), &Options::default()).unwrap().dataset.len(), n);
     }
 }
+
+#[test]
+fn a_folder_opened_by_names_has_those_images_whatever_came_broke_or_went() {
+    let root = folder(&["a/1.png", "a/2.png", "b/1.png", "b/2.png", "c/1.png"]);
+    let all: Vec<String> = ["a/1.png", "b/1.png", "b/2.png", "c/1.png"].map(String::from).to_vec();
+    write(root.path(), "b/2.png", b"cut off");
+    fs::remove_dir_all(root.path().join("c")).unwrap();
+    for options in [Options::default(), Options { limit: Some(1), skip_broken: true, memory_bytes: 0, ..Options::default() }] {
+        let set = opened(root.path(), &Options { names: Some(all.as_slice().into()), ..options });
+        assert_eq!(names(&set), all);
+        assert_eq!(labels(&set), [Some(0), Some(1), Some(1), Some(2)]);
+        assert_eq!((0..4).map(|i| set.image(i).is_ok()).collect::<Vec<_>>(), [true, true, false, false]);
+        says(&refusal(set.image(2)), &["b/2.png", "none of PNG"]);
+        says(&refusal(set.image(3)), &["c/1.png", "cannot be read"]);
+        assert_eq!((set.bytes(1), set.bytes(3)), (Some(18), Some(0)));
+        assert_eq!(set.report().images, 4);
+    }
+}

@@ -272,3 +272,84 @@ fn no_steps_and_a_backward_range_give_no_batch() {
     let backward = std::ops::Range { start: 5, end: 2 };
     assert!(batches(Arc::new(memory(3)), backward, 2).is_empty());
 }
+
+/// Eleven of twenty images can be read, in a batch of four.
+fn half_broken() -> (Arc<dyn Dataset>, [u32; 9]) {
+    let broken = [0, 3, 5, 6, 7, 11, 13, 14, 19];
+    let reads = move |i: usize| match (broken.contains(&(i as u32)), i % 2) {
+        (true, 0) => Err(Error::io("reading", format!("{i}.png"), std::io::Error::other("gone"))),
+        (true, _) => Err(Error::data(format!("{i}.png"), "cut off")),
+        (false, _) => Ok(()),
+    };
+    (odd(20, reads), broken)
+}
+
+fn skipping(steps: std::ops::Range<u64>, threads: usize, most: usize) -> Vec<Result<Batch>> {
+    let (set, _) = half_broken();
+    Loader::skipping(set, sampler(20), steps, threads, most).unwrap().collect()
+}
+
+#[test]
+fn the_next_of_the_epoch_that_can_be_read_takes_the_place_of_an_image_that_cannot() {
+    let (_, broken) = half_broken();
+    let whole: Vec<Batch> = skipping(0..40, 1, 9).into_iter().map(Result::unwrap).collect();
+    let mut sampler = sampler(20);
+    let mut replaced = 0;
+    for (batch, step) in whole.iter().zip(0..) {
+        let own = sampler.indices(step);
+        let mut others = sampler.stand_ins(step).into_iter().filter(|i| !broken.contains(i));
+        let expected: Vec<u32> = own.iter().map(|i| if broken.contains(i) { others.next().unwrap() } else { *i }).collect();
+        // Pixels and indices belong together, and no row of a bank has two images in a step.
+        let gathered = Batch::gather(&memory(20), &expected).unwrap();
+        assert_eq!((&batch.pixels, &batch.table, batch.step), (&gathered.pixels, &gathered.table, step));
+        assert_eq!(expected.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        let skipped: Vec<u32> = batch.skipped.iter().map(|skipped| skipped.index).collect();
+        assert_eq!(skipped, own.into_iter().filter(|i| broken.contains(i)).collect::<Vec<_>>());
+        for skipped in &batch.skipped {
+            assert_eq!(skipped.path, std::path::Path::new(&format!("{}.png", skipped.index)));
+            assert_eq!(skipped.reason, if skipped.index.is_multiple_of(2) { "reading: gone" } else { "cut off" });
+        }
+        replaced += skipped.len();
+    }
+    assert_eq!(replaced, 8 * 9, "each in each of eight epochs");
+    for (start, threads) in [(0, 3), (7, 2), (13, 1)] {
+        let again: Vec<Batch> = skipping(start..40, threads, 9).into_iter().map(Result::unwrap).collect();
+        assert!(again == whole[start as usize..], "from {start} on by {threads} threads");
+    }
+}
+
+#[test]
+fn too_many_broken_images_or_none_to_take_a_place_are_an_error() {
+    let tried = |batch: &Result<Batch>| batch.as_ref().map_or(9, |batch| batch.skipped.len());
+    let mut errors = 0;
+    for (strict, free) in skipping(0..40, 2, 2).iter().zip(&skipping(0..40, 2, 9)) {
+        match strict {
+            Ok(batch) => assert_eq!(batch, free.as_ref().unwrap()),
+            Err(error) => {
+                errors += 1;
+                says(&error.to_string(), &[".png: ", "more than 2 of the images of an epoch", "0.1 %"]);
+            }
+        }
+        assert!(tried(free) <= 2 || strict.is_err());
+    }
+    assert!(errors > 5, "{errors}");
+    let set = odd(4, |i| if i == 2 { Err(Error::data("2.png", "cut off")) } else { Ok(()) });
+    let batch = Loader::skipping(set, sampler(4), 0..1, 1, 9).unwrap().next().unwrap();
+    says(&refusal(batch), &["2.png: cut off", "all images that there are"]);
+    // What is wrong with the data set, and not with an image, is never skipped.
+    let set = odd(8, |i| if i == 2 { Err(Error::value("set", "image", "fine", i)) } else { Ok(()) });
+    assert_eq!(Loader::skipping(set, sampler(8), 0..2, 1, 9).unwrap().filter(Result::is_err).count(), 1);
+}
+
+#[test]
+fn listed_images_that_cannot_be_read_are_left_out() {
+    let (set, broken) = half_broken();
+    let found: Vec<Batch> = Loader::listed_skipping(set, (0..20).collect(), 2, 3).unwrap().map(Result::unwrap).collect();
+    assert_eq!(found.len(), 10);
+    for (batch, own) in found.iter().zip((0..20).collect::<Vec<u32>>().chunks(2)) {
+        let readable: Vec<u32> = own.iter().copied().filter(|i| !broken.contains(i)).collect();
+        assert_eq!(batch.table, Batch::gather(&memory(20), &readable).unwrap().table);
+        let skipped: Vec<u32> = batch.skipped.iter().map(|skipped| skipped.index).collect();
+        assert_eq!(skipped, own.iter().copied().filter(|i| broken.contains(i)).collect::<Vec<_>>());
+    }
+}

@@ -2,11 +2,12 @@
 
 use crate::{LOSSES, Trail, config, device, images, open, options, state};
 use instdisc::data::{Dataset, Image, Memory};
-use instdisc::gpu::{Gpu, OpenOptions};
-use instdisc::train::{Config, Event, Feed, Outcome, Run, RunOptions, Source};
+use instdisc::eval::Layer;
+use instdisc::gpu::{Gpu, OpenOptions, Uploads};
+use instdisc::train::{Config, EmbedOptions, Event, Feed, Outcome, Run, RunOptions, Source, embed};
 use instdisc::{Error, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Pictures of four sizes, so that offsets and sizes matter.
@@ -17,7 +18,7 @@ fn mixed(n: usize) -> Arc<dyn Dataset> {
 }
 
 fn source(dataset: &Arc<dyn Dataset>, feed: Feed) -> Source {
-    Source { dataset: dataset.clone(), feed, threads: 2 }
+    Source { feed, threads: 2, ..Source::from(dataset.clone()) }
 }
 
 fn trained(gpu: &Gpu, config: &Config, source: Source, says: &str, options: &RunOptions) -> Trail {
@@ -249,4 +250,56 @@ fn images_on_the_device_are_counted_and_given_back() {
     let (resident, streamed) = (held(Feed::Resident), held(Feed::Streamed));
     // A batch of four has room for 2^15 words.
     assert_eq!(resident as i64 - streamed as i64, 22 * 30_000 - (1 << 17));
+}
+
+/// How many images were asked for at once, at most, while `work` ran on a set of which each takes a while.
+fn at_once(work: impl FnOnce(Arc<dyn Dataset>)) -> usize {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (entering, highest) = (now, most.clone());
+    work(odd(true, move |_| {
+        highest.fetch_max(entering.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(5));
+        entering.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    }));
+    most.load(Ordering::SeqCst)
+}
+
+#[test]
+fn as_many_threads_embed_as_were_asked_for_with_equal_bits() {
+    let gpu = device();
+    let config = config(22, LOSSES[0].1, 1);
+    let run = Run::new(&gpu, config.clone(), source(&mixed(22), Feed::Auto), None).unwrap();
+    let mut rows = Vec::new();
+    for threads in [1, 3] {
+        let options = EmbedOptions { augmentation: config.augmentation, batch: 4, layer: Layer::Embedding, threads };
+        let most = at_once(|set| rows.push(embed(&gpu, run.net(), run.store(), &set, options).unwrap()));
+        assert_eq!(most, threads);
+    }
+    assert_eq!(rows[0], rows[1]);
+}
+
+#[test]
+fn small_writes_and_large_ones_arrive_in_order_and_large_ones_alone_hold_memory() {
+    let _turn = device();
+    let gpu = open();
+    for words in [1, 1_000, Uploads::DIRECT, Uploads::DIRECT + 1, 5 << 20] {
+        let buffer = gpu.buffer("pixels", words + 3).unwrap();
+        let before = gpu.bytes().0;
+        let mut uploads = gpu.uploads();
+        // Twice round the ring, and more.
+        let reads: Vec<_> = (0..7u32)
+            .map(|turn| {
+                let sent: Vec<u32> = (0..words as u32).map(|i| i.wrapping_mul(turn + 1) + turn).collect();
+                uploads.write(&buffer, 3, &sent).unwrap();
+                (sent, gpu.read(&buffer, 3, words).unwrap())
+            })
+            .collect();
+        for (turn, (sent, read)) in reads.into_iter().enumerate() {
+            assert!(read.wait().unwrap() == sent, "{words} words, write {turn}");
+        }
+        assert_eq!(gpu.bytes().0 - before, 4 * Uploads::held(words) as u64, "{words} words");
+        assert!(uploads.write(&buffer, 4, &vec![0; words]).is_err(), "past the end");
+    }
+    assert_eq!((Uploads::held(Uploads::DIRECT), Uploads::held(5 << 20)), (0, 3 << 23));
 }

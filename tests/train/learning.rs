@@ -3,7 +3,7 @@
 use crate::{config, device, options, pictures};
 use instdisc::eval::{Layer, Matrix, neighbours};
 use instdisc::npid::{self, Loss, ZRule};
-use instdisc::train::{Config, Event, Run, embed};
+use instdisc::train::{Config, EmbedOptions, Event, Run, embed};
 
 const N: usize = 48;
 const EPOCHS: usize = 80;
@@ -22,7 +22,8 @@ fn a_short_run_lowers_the_loss_and_raises_instance_recall() {
         let mut run = Run::new(&gpu, config.clone(), set.clone(), None).unwrap();
         let recall = |run: &Run| {
             let bank = Matrix::new(config.net.dim, run.store().read_state(npid::BANK).unwrap()).unwrap();
-            let own = embed(&gpu, run.net(), run.store(), config.augmentation, &set, 8, Layer::Embedding).unwrap();
+            let options = EmbedOptions { augmentation: config.augmentation, batch: 8, layer: Layer::Embedding, threads: 0 };
+            let own = embed(&gpu, run.net(), run.store(), &set, options).unwrap();
             let found = neighbours(&gpu, &bank, &own, 1).unwrap();
             found.iter().enumerate().filter(|(i, best)| best[0].row == *i as u32).count() as f64 / N as f64
         };

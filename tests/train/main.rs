@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod bits;
+mod broken;
 mod feed;
 mod kernels;
 mod labels;
@@ -150,6 +151,7 @@ impl Trail {
             Event::Epoch { epoch, loss, .. } => {
                 self.epochs.insert(epoch, loss.to_bits());
             }
+            Event::Skipped { .. } => {}
         })?;
         self.state = state(run);
         Ok(outcome)

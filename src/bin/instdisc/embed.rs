@@ -1,10 +1,10 @@
 //! `instdisc embed`.
 
-use crate::show::{self, DataArgs};
+use crate::show::{self, DataArgs, Set};
 use clap::ValueEnum;
 use instdisc::data::Split;
 use instdisc::eval::{Layer, Matrix};
-use instdisc::train::{Config, Folder, embed, features};
+use instdisc::train::{Config, EmbedOptions, Folder, embed, features};
 use instdisc::{Error, Result, checkpoint};
 use std::path::{Path, PathBuf};
 
@@ -57,8 +57,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let trained = features(&gpu, &Folder::checkpoint(&args.run))?;
     let split = if args.test { Split::Test } else { Split::Train };
     let side = Config::decode_side(trained.config.augmentation.side);
-    let dataset = show::images(&args.data, None, split, &args.images, None, side)?;
-    let rows = embed(&gpu, &trained.net, &trained.store, trained.config.augmentation, &dataset, args.batch, args.layer.layer())?;
+    let dataset = show::images(&Set { split, ..Set::of(&args.data) }, &args.images, side)?;
+    let (augmentation, layer, threads) = (trained.config.augmentation, args.layer.layer(), args.images.threads);
+    let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
+    let rows = embed(&gpu, &trained.net, &trained.store, &dataset, options)?;
     let rows = rows.normalised();
     let names: String = (0..dataset.len()).flat_map(|i| [dataset.name(i), "\n"]).collect();
     let list = args.out.with_extension("txt");

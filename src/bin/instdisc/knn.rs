@@ -1,10 +1,10 @@
 //! `instdisc knn`.
 
 use crate::embed::{LayerArg, checkpoint_of};
-use crate::show::{self, DataArgs};
+use crate::show::{self, DataArgs, Set};
 use instdisc::data::{Dataset, Split};
 use instdisc::eval::{accuracy, neighbours};
-use instdisc::train::{Config, embed, features};
+use instdisc::train::{Config, EmbedOptions, embed, features};
 use instdisc::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,8 +61,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let gpu = show::gpu(args.adapter.as_deref())?;
     let trained = features(&gpu, &checkpoint_of(&args.run))?;
     let side = Config::decode_side(trained.config.augmentation.side);
-    let bank = show::images(&args.train, args.labels.as_deref(), Split::Train, &args.images, args.limit, side)?;
-    let queries = show::images(&args.test, args.labels_test.as_deref(), Split::Test, &args.images, args.limit_test, side)?;
+    let bank = Set { labels: args.labels.as_deref(), limit: args.limit, ..Set::of(&args.train) };
+    let bank = show::images(&bank, &args.images, side)?;
+    let queries = Set { labels: args.labels_test.as_deref(), split: Split::Test, limit: args.limit_test, ..Set::of(&args.test) };
+    let queries = show::images(&queries, &args.images, side)?;
     for (set, path, option) in [(&bank, &args.train, "--labels"), (&queries, &args.test, "--labels-test")] {
         if set.classes().is_empty() {
             let reason = format!("has no labels: put the images of each class into a folder of its own, or give {option}");
@@ -70,8 +72,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     let vectors = |set: &Arc<dyn Dataset>| -> Result<_> {
-        let settings = trained.config.augmentation;
-        Ok(embed(&gpu, &trained.net, &trained.store, settings, set, args.batch, args.layer.layer())?.normalised())
+        let (augmentation, layer, threads) = (trained.config.augmentation, args.layer.layer(), args.images.threads);
+        let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
+        Ok(embed(&gpu, &trained.net, &trained.store, set, options)?.normalised())
     };
     let found = neighbours(&gpu, &vectors(&bank)?, &vectors(&queries)?, args.k)?;
     // A class is the same where its name is: the two folders may number them differently.

@@ -20,57 +20,63 @@ pub(crate) fn gpu(name: Option<&str>) -> Result<Gpu> {
 /// How to open a folder of images.
 #[derive(clap::Args)]
 pub(crate) struct DataArgs {
-    /// Leave broken images out, named and counted, instead of stopping at them
+    /// Leave broken images out, named and counted, instead of stopping at them; train also skips those that break later
     #[arg(long)]
     pub(crate) skip_broken: bool,
     /// The most pixels an image may have on a side [default: 8192]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) max_pixels: Option<u32>,
-    /// Threads that decode images when a folder is opened, and during training [default: one a core]
+    /// Threads that decode images, at the opening of a folder and later [default: one a core]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) threads: usize,
 }
 
+/// Images to open.
+pub(crate) struct Set<'a> {
+    /// The folder.
+    pub(crate) path: &'a Path,
+    /// Labels from this file, or else from the first folder level.
+    pub(crate) labels: Option<&'a Path>,
+    pub(crate) split: Split,
+    /// Of each class at most so many.
+    pub(crate) limit: Option<usize>,
+    /// The names of the images with which a run began that goes on.
+    pub(crate) names: Option<Arc<[String]>>,
+}
+
+impl<'a> Set<'a> {
+    /// All images of a folder, or those to train on.
+    pub(crate) fn of(path: &'a Path) -> Self {
+        Self { path, labels: None, split: Split::Train, limit: None, names: None }
+    }
+}
+
 /// As [`open_images`], and say on standard error what was left out.
-pub(crate) fn images(
-    path: &Path,
-    labels: Option<&Path>,
-    split: Split,
-    args: &DataArgs,
-    limit: Option<usize>,
-    side: usize,
-) -> Result<Arc<dyn Dataset>> {
-    let opened = open_images(path, labels, split, args, limit, side)?;
-    report(path, &opened.report, opened.dataset.classes().len());
+pub(crate) fn images(set: &Set, args: &DataArgs, side: usize) -> Result<Arc<dyn Dataset>> {
+    let opened = open_images(set, args, side)?;
+    report(set.path, &opened.report, opened.dataset.classes().len());
     Ok(Arc::from(opened.dataset))
 }
 
-/// Open the images at `path`, decoded to `side` on the shorter side. Labels come from the file `labels` or else from the
-/// first folder level.
-pub(crate) fn open_images(
-    path: &Path,
-    labels: Option<&Path>,
-    split: Split,
-    args: &DataArgs,
-    limit: Option<usize>,
-    side: usize,
-) -> Result<Opened> {
+/// Open a set of images, decoded to `side` on the shorter side.
+pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Opened> {
     let mut limits = Limits::default();
     if let Some(pixels) = args.max_pixels {
         limits.side = pixels;
         limits.decoded_bytes = u64::from(pixels) * u64::from(pixels) * 4;
     }
     let options = Options {
-        split,
-        limit,
+        split: set.split,
+        limit: set.limit,
         max_side: Some(side as u32),
         skip_broken: args.skip_broken,
-        labels: labels.map(Path::to_owned),
+        labels: set.labels.map(Path::to_owned),
         limits,
         threads: args.threads,
+        names: set.names.clone(),
         ..Options::default()
     };
-    let (opened, word) = Scans::new(cache_folder()).open(path, &options)?;
+    let (opened, word) = Scans::new(cache_folder()).open(set.path, &options)?;
     word.iter().for_each(|word| eprintln!("note: {word}"));
     Ok(opened)
 }

@@ -1,7 +1,7 @@
 //! `instdisc train`.
 
 use crate::kernels::{self, KernelArgs, OnOff};
-use crate::show::{self, DataArgs, count};
+use crate::show::{self, DataArgs, Set, count};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use instdisc::data::{Dataset, Split};
@@ -11,8 +11,9 @@ use instdisc::nn::Stem;
 use instdisc::npid::{BankFormat, Loss, Method, ZRule};
 use instdisc::optim::Schedule;
 use instdisc::train::tune::problems_of;
-use instdisc::train::{Choices, Config, Event, Feed, Outcome, Preset, Run, RunOptions, Source};
+use instdisc::train::{Choices, Config, Event, Feed, Folder, Outcome, Preset, Run, RunOptions, Source};
 use instdisc::{Error, Result};
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use std::time::Instant;
 pub(crate) struct Args {
     /// Folder of images, or of CIFAR binary files
     data: PathBuf,
-    /// Folder of the run: config.json, kernels.json, metrics.jsonl, last.safetensors
+    /// Folder of the run: config.json, images.json, kernels.json, metrics.jsonl, last.safetensors
     #[arg(
         long,
         value_name = "RUN",
@@ -190,7 +191,7 @@ impl Args {
             FeedArg::Resident => Feed::Resident,
             FeedArg::Streamed => Feed::Streamed,
         };
-        Source { dataset, feed, threads: self.images.threads }
+        Source { dataset, feed, threads: self.images.threads, skip_broken: self.images.skip_broken }
     }
 
     fn choices(&self) -> Choices {
@@ -233,14 +234,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let gpu = show::gpu(args.adapter.as_deref())?;
     // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
     let first = Config::decode_side(args.size.unwrap_or(224));
-    let mut dataset = show::images(&args.data, args.labels.as_deref(), Split::Train, &args.images, args.limit, first)?;
-    let (config, notes) = args.choices().resolve(dataset.len(), median_side(&*dataset)?, names(&*dataset))?;
+    let set = Set {
+        labels: args.labels.as_deref(),
+        limit: args.limit,
+        // What broke since the run began keeps its row of the bank.
+        names: if args.resume && args.images.skip_broken { Folder::images(&args.out)?.map(Arc::from) } else { None },
+        ..Set::of(&args.data)
+    };
+    let mut dataset = show::images(&set, &args.images, first)?;
+    let (config, notes) =
+        args.choices().resolve(dataset.len(), median_side(&*dataset, args.images.skip_broken)?, names(&*dataset))?;
     let side = Config::decode_side(config.augmentation.side);
     if side != first {
         // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
         eprintln!("at most {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
-        let labels = args.labels.as_deref();
-        dataset = Arc::from(show::open_images(&args.data, labels, Split::Train, &args.images, args.limit, side)?.dataset);
+        dataset = Arc::from(show::open_images(&set, &args.images, side)?.dataset);
     }
     let test = if args.eval_every > 0 { test_images(args, side)? } else { None };
     print(&config);
@@ -370,16 +378,28 @@ fn resume(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run>
 fn test_images(args: &Args, side: usize) -> Result<Option<Arc<dyn Dataset>>> {
     let cifar = instdisc::data::CifarBinary::is_at(&args.data);
     let path = args.test.as_ref().or(cifar.then_some(&args.data));
-    path.map(|path| show::images(path, None, Split::Test, &args.images, args.limit_test, side)).transpose()
+    let set = |path| Set { split: Split::Test, limit: args.limit_test, ..Set::of(path) };
+    path.map(|path| show::images(&set(path), &args.images, side)).transpose()
 }
 
 /// The median of the shorter sides of up to 101 images, evenly spread.
-fn median_side(dataset: &dyn Dataset) -> Result<usize> {
+fn median_side(dataset: &dyn Dataset, skip_broken: bool) -> Result<usize> {
     let count = dataset.len().clamp(1, 101);
-    let sides = (0..count).map(|i| dataset.image(i * dataset.len() / count).map(|image| image.width.min(image.height)));
-    let mut sides = sides.collect::<Result<Vec<_>>>()?;
+    let side = |i| dataset.image(i * dataset.len() / count).map(|image| image.width.min(image.height));
+    let (mut sides, mut broken) = (Vec::with_capacity(count), None);
+    for side in (0..count).map(side) {
+        match side {
+            Ok(side) => sides.push(side),
+            Err(error) if skip_broken => broken = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
     sides.sort_unstable();
-    Ok(sides[count / 2] as usize)
+    match (sides.get(sides.len() / 2), broken) {
+        (Some(side), _) => Ok(*side as usize),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(Error::value("train", "images", "at least 2 images", 0)),
+    }
 }
 
 fn names(dataset: &dyn Dataset) -> u32 {
@@ -424,6 +444,8 @@ struct Progress {
     steps: u64,
     terminal: bool,
     epochs: usize,
+    /// Images that were skipped and named.
+    named: BTreeSet<PathBuf>,
 }
 
 impl Progress {
@@ -435,7 +457,7 @@ impl Progress {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        Self { bar, steps, terminal, epochs: args.stop_after.unwrap_or(config.epochs).min(config.epochs) }
+        Self { bar, steps, terminal, epochs: args.stop_after.unwrap_or(config.epochs).min(config.epochs), named: BTreeSet::new() }
     }
 
     /// A line that stays.
@@ -455,13 +477,21 @@ impl Progress {
                     eprintln!("step {step} epoch {epoch}/{} {text}", self.epochs);
                 }
             }
-            Event::Epoch { epoch, loss, seconds, waited, evaluation } => {
+            Event::Skipped { epoch, path, reason } => {
+                // Its turn comes again in every epoch, and when features are judged.
+                let line = format!("skipped in epoch {epoch}: {}: {reason}", path.display());
+                if self.named.insert(path) {
+                    self.say(&line);
+                }
+            }
+            Event::Epoch { epoch, loss, seconds, waited, skipped, evaluation } => {
                 let knn = evaluation.map_or(String::new(), |e| {
                     format!(", kNN bank {:.1} % clean {:.1} % ({})", 100.0 * e.bank, 100.0 * e.clean, count(e.queries, "image"))
                 });
                 let epochs = self.epochs;
+                let skipped = if skipped == 0 { String::new() } else { format!(", {} skipped", count(skipped, "image")) };
                 self.say(&format!(
-                    "epoch {epoch}/{epochs}: loss {loss:.4}, {seconds:.1} s ({waited:.1} s waiting for images){knn}"
+                    "epoch {epoch}/{epochs}: loss {loss:.4}, {seconds:.1} s ({waited:.1} s waiting for images){skipped}{knn}"
                 ));
             }
         }
