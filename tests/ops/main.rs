@@ -11,6 +11,7 @@ mod errors;
 mod fused;
 mod kept;
 mod limits;
+mod networks;
 mod table;
 mod winograd;
 mod zero;
