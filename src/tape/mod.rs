@@ -465,13 +465,14 @@ impl Tape {
         shards
     }
 
-    /// Ask for the gradient of an input.
+    /// Ask for the gradient of an input, or for the whole one of relu(batch norm): see [`grad`](Self::grad).
     ///
     /// # Errors
     /// [`Error::Value`] for a tensor of another tape.
     pub fn track(&mut self, tensor: Tensor) -> Result<()> {
         self.own(tensor, "track")?;
         self.infos[tensor.id].tracked = true;
+        self.infos[tensor.id].wanted = None;
         Ok(())
     }
 
@@ -683,12 +684,17 @@ impl Tape {
     /// The gradient of `x`, kept for the host to read.
     ///
     /// # Errors
-    /// [`Error::Value`] before [`backward`](Self::backward) or where no gradient reached `x`.
+    /// [`Error::Value`] before [`backward`](Self::backward) or where no gradient reached `x`; for a sum that has passed its gradient
+    /// on; and for relu(batch norm), which whoever writes its gradient may mask, unless it was [`track`](Self::track)ed before.
     pub fn grad(&mut self, x: Tensor) -> Result<Tensor> {
         self.own(x, "grad")?;
         let info = &self.infos[x.id];
         match info.grad {
             Some(_) if info.given => Err(Error::value("grad", "tensor", "no sum, whose gradient is passed on", &info.name)),
+            Some(_) if info.wanted.is_some() || info.slopes.is_some() => {
+                let expected = "no norm with its ReLU, whose gradient may be masked: `Tape::track` it before `backward`";
+                Err(Error::value("grad", "tensor", expected, &info.name))
+            }
             Some(grad) if info.grad_written => {
                 self.keep(grad)?;
                 Ok(grad)
