@@ -1,7 +1,7 @@
-//! Networks whose store and tape are not theirs alone: two views on one tape.
+//! Networks whose store and tape are not theirs alone: two views on one tape, a head with a norm of its own.
 
 use crate::gpu;
-use instdisc::nn::{Block, Mode, ResNet, ResNetConfig, Stem};
+use instdisc::nn::{BatchNorm2d, Block, Mode, ResNet, ResNetConfig, Stem};
 use instdisc::ops;
 use instdisc::rng::{Sequence, Stream};
 use instdisc::shape::Layout::Rows;
@@ -61,4 +61,34 @@ fn two_views_on_one_tape_have_the_sum_of_the_gradients_of_each() {
         }
     }
     println!("scorecard two views on one tape: gradients within {worst:.1e} of 1e-5 of the sum of each alone");
+}
+
+/// All running statistics after a batch, of a network beside which `others` are declared, before it and behind it.
+fn running(net: &ResNet, others: &[BatchNorm2d]) -> BTreeMap<String, Vec<f32>> {
+    let mut builder = StoreBuilder::default();
+    others.first().into_iter().for_each(|norm| norm.declare(&mut builder).unwrap());
+    net.declare(&mut builder, 3).unwrap();
+    others.iter().skip(1).for_each(|norm| norm.declare(&mut builder).unwrap());
+    let store = builder.build(gpu()).unwrap();
+    let mut tape = Tape::new(gpu());
+    let x = tape.input("x", &[IMAGES, 3, SIDE, SIDE], Rows).unwrap();
+    net.forward(&mut tape, &store, x, Mode::Train).unwrap().statistics.update(&mut tape, &store).unwrap();
+    let mut program = tape.compile().unwrap();
+    program.write(x, &numbers(x.shape().count(), 1)).unwrap();
+    program.run().unwrap();
+    let states = store.states();
+    states.map(|state| (state.name.clone(), store.read_state(&state.name).unwrap())).collect()
+}
+
+#[test]
+fn statistics_of_norms_that_were_not_recorded_stay() {
+    let net = net();
+    let mut expected = running(&net, &[]);
+    assert!(expected.values().all(|values| values.iter().all(|v| ![0.0, 1.0].contains(v))), "every norm's move: {expected:?}");
+    let others = ["early", "late"].map(|name| BatchNorm2d { name: name.into(), channels: 5 });
+    for BatchNorm2d { name, channels } in &others {
+        expected.insert(format!("{name}.running_mean"), vec![0.0; *channels]);
+        expected.insert(format!("{name}.running_var"), vec![1.0; *channels]);
+    }
+    assert_eq!(running(&net, &others), expected);
 }
