@@ -2,6 +2,7 @@
 
 use super::Gpu;
 use crate::error::{Error, Result};
+#[cfg(feature = "selftest")]
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +13,7 @@ pub(super) struct Memory {
     pub(super) buffers: AtomicU64,
     limit: AtomicU64,
     allocations: AtomicU64,
+    #[cfg(feature = "selftest")]
     refused: [AtomicU64; 2],
 }
 
@@ -19,7 +21,27 @@ impl Memory {
     pub(super) fn new(limit: Option<u64>) -> Self {
         let [held, peak, buffers, allocations] = Default::default();
         let limit = limit.unwrap_or(u64::MAX).into();
-        Self { held, peak, buffers, limit, allocations, refused: Default::default() }
+        Self {
+            held,
+            peak,
+            buffers,
+            limit,
+            allocations,
+            #[cfg(feature = "selftest")]
+            refused: Default::default(),
+        }
+    }
+
+    /// Whether a test asked that the allocation with this number fails.
+    #[cfg(feature = "selftest")]
+    fn refuses(&self, number: u64) -> bool {
+        let [start, end] = [0, 1].map(|i| self.refused[i].load(Ordering::SeqCst));
+        (start..end).contains(&number)
+    }
+
+    #[cfg(not(feature = "selftest"))]
+    fn refuses(&self, _: u64) -> bool {
+        false
     }
 }
 
@@ -41,7 +63,9 @@ impl Gpu {
         self.inner.memory.allocations.load(Ordering::SeqCst)
     }
 
-    /// Refuse the allocations with these numbers, counted from the next one, as a device without memory would: for tests.
+    /// Refuse the allocations with these numbers, counted from the next one, as a device without memory would: for tests,
+    /// and only there with the feature `selftest`.
+    #[cfg(feature = "selftest")]
     pub fn refuse_allocations(&self, which: Range<u64>) {
         let memory = &self.inner.memory;
         let now = self.allocations();
@@ -54,9 +78,8 @@ impl Gpu {
     pub(super) fn granted<T>(&self, label: &str, bytes: u64, call: impl FnOnce() -> T) -> Result<T> {
         let memory = &self.inner.memory;
         let number = memory.allocations.fetch_add(1, Ordering::SeqCst);
-        let [start, end] = [0, 1].map(|i| memory.refused[i].load(Ordering::SeqCst));
         let held = memory.held.load(Ordering::SeqCst);
-        if (start..end).contains(&number) || held.saturating_add(bytes) > memory.limit.load(Ordering::SeqCst) {
+        if memory.refuses(number) || held.saturating_add(bytes) > memory.limit.load(Ordering::SeqCst) {
             self.check()?;
             return Err(Error::OutOfMemory { asked: bytes, held });
         }
