@@ -48,3 +48,27 @@ fn a_batch_that_does_not_fit_is_refused_with_one_that_does() {
         64 / fits
     );
 }
+
+/// A processor has what the machine has left, and that changes: a program reads its images after it has opened the device.
+#[test]
+fn the_memory_of_a_software_adapter_is_what_is_left_now() {
+    let _turn = device();
+    let gpu = open();
+    if !gpu.facts().software {
+        println!("SKIPPED: {} has memory of its own", gpu.facts().name);
+        return;
+    }
+    const TAKEN: u64 = 512 << 20;
+    // Other programs may give back as much meanwhile, but not every time.
+    let falls = || {
+        let before = gpu.memory().unwrap();
+        let images = std::hint::black_box(vec![1u8; TAKEN as usize]);
+        let after = gpu.memory().unwrap();
+        drop(images);
+        (after + TAKEN / 2 < before, before, after)
+    };
+    let tries: Vec<_> = (0..5).map(|_| falls()).collect();
+    assert!(tries.iter().any(|(fell, ..)| *fell), "{tries:?}");
+    gpu.limit_memory(1 << 40);
+    assert_eq!(gpu.memory(), Some(1 << 40), "what was said stays");
+}
