@@ -23,13 +23,14 @@ fn traces() -> Vec<PathBuf> {
 
 /// Moves of the last bits of a trace's first weights that are tried. A ReLU whose input is 1e-8 in the trace may fall on the other
 /// side here, and in float64 itself from other bits: from then on losses differ by a few 1e-4, whatever the kernels do
-/// (of ten moves five did so with every op in a pass of its own). A fault in a kernel moves them all.
+/// (of ten moves five did so with every op in a pass of its own). A fault in a kernel moves them all. The scorecard tells the
+/// losses of the weights as they are, and of how many traces others had to be tried.
 const NUDGES: u32 = 8;
 
 #[test]
 fn training_goes_as_in_pytorch() {
     let traces = traces();
-    let (mut worst, mut steps, mut tried) = ([0.0f64; 4], 0, 0);
+    let (mut worst, mut steps, mut tried, mut nudged) = ([0.0f64; 5], 0, 0, 0);
     for path in &traces {
         let mut least = f64::INFINITY;
         for nudge in 0..NUDGES {
@@ -45,22 +46,28 @@ fn training_goes_as_in_pytorch() {
                 assert!(*found <= bound, "{}: {what} off by {found}, allowed {bound}\n{report}", path.display());
             }
             (0..3).for_each(|i| worst[i] = worst[i].max(found[i]));
-            least = losses.iter().fold(0.0, |worst: f64, loss| if *loss <= worst { worst } else { *loss }).min(least);
+            let largest = losses.iter().fold(0.0, |worst: f64, loss| if *loss <= worst { worst } else { *loss });
+            least = largest.min(least);
+            if nudge == 0 {
+                worst[3] = worst[3].max(largest);
+                nudged += usize::from(least > 1e-4);
+            }
             if least <= 1e-4 {
                 break;
             }
         }
         assert!(least <= 1e-4, "{}: losses off by {least} at least, allowed 1e-4", path.display());
-        worst[3] = worst[3].max(least);
+        worst[4] = worst[4].max(least);
     }
     if !traces.is_empty() {
         println!(
-            "scorecard R6 {} traces, {steps} steps, {tried} replays: gradients {:.1e} of 3e-5, first loss {:.1e} of 5e-6, first embedding {:.1e} of 1e-5, losses {:.1e} of 1e-4",
+            "scorecard R6 {} traces, {steps} steps, {tried} replays: gradients {:.1e} of 3e-5, first loss {:.1e} of 5e-6, first embedding {:.1e} of 1e-5, losses {:.1e} from the trace's weights, {:.1e} of 1e-4 with last bits moved in {nudged} of the traces",
             traces.len(),
             worst[0],
             worst[1],
             worst[2],
-            worst[3]
+            worst[3],
+            worst[4]
         );
     }
 }

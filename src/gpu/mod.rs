@@ -106,7 +106,7 @@ impl Gpu {
     fn new(device: wgpu::Device, queue: wgpu::Queue, facts: AdapterFacts, faults: Arc<Faults>) -> Self {
         let limits = device.limits();
         let checked = std::env::var_os("INSTDISC_CHECKED").is_some_and(|v| v == "1");
-        let memory = Arc::new(Memory::new(facts.memory));
+        let memory = Arc::new(Memory::new(&facts));
         Self {
             inner: Arc::new(Inner {
                 device,

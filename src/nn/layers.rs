@@ -6,6 +6,7 @@ use crate::ops;
 use crate::rng::{Sequence, Stream};
 use crate::shape::Layout;
 use crate::tape::{Element, Store, StoreBuilder, Tape, Tensor};
+use std::ops::Range;
 
 /// Whether batch norm uses the batch's statistics or the running ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,9 @@ impl BatchNorm2d {
 #[derive(Clone, Debug)]
 pub struct Statistics {
     range: Bound,
+    /// Words of the running ones, from the first norm that was recorded to the last: a network declares its norms together, and
+    /// the store may hold others before them and behind.
+    recorded: Option<Range<usize>>,
 }
 
 impl Statistics {
@@ -117,28 +121,40 @@ impl Statistics {
     /// [`Error::Value`](crate::Error::Value) for a store without batch norms; [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn new(tape: &mut Tape, store: &Store) -> Result<Self> {
         let words = 5 * store.group(GROUPS[0])?.words;
-        Ok(Self { range: tape.room("statistics", words)? })
+        Ok(Self { range: tape.room("statistics", words)?, recorded: None })
     }
 
     /// Those of one norm.
-    fn of(&self, tape: &mut Tape, store: &Store, norm: &BatchNorm2d) -> Result<ops::Norm> {
+    fn of(&mut self, tape: &mut Tape, store: &Store, norm: &BatchNorm2d) -> Result<ops::Norm> {
         tape.scope(&norm.name);
         let running = store.state(&format!("{}.{}", norm.name, GROUPS[0]))?.range()?;
-        let range = Bound { offset: 5 * running.offset, words: 5 * running.words, ..self.range.clone() };
+        let words = running.offset..running.offset + running.words;
+        let range = self.of_words(&words);
+        let all = self.recorded.get_or_insert_with(|| words.clone());
+        *all = all.start.min(words.start)..all.end.max(words.end);
         let stats = tape.bound("stats", &[range.words / 4, 4], Layout::Rows, Element::F32, range)?;
         let [weight, bias] = norm.affine();
         Ok(ops::Norm { affine: tape.pair(store, [&weight, &bias])?, stats, eps: EPS })
     }
 
-    /// Record the move of the running statistics.
+    /// Those of the norms whose running ones are these words.
+    fn of_words(&self, words: &Range<usize>) -> Bound {
+        Bound { offset: 5 * words.start, words: 5 * words.len(), ..self.range.clone() }
+    }
+
+    /// Record the move of the running statistics of the norms that were recorded, of no others.
     ///
     /// # Errors
     /// Those of [`ops::batch_norm_running`].
     pub fn update(&self, tape: &mut Tape, store: &Store) -> Result<()> {
+        let Some(recorded) = &self.recorded else { return Ok(()) };
         tape.scope("norms");
-        let words = self.range.words;
-        let stats = tape.bound("stats", &[words / 4, 4], Layout::Rows, Element::F32, self.range.clone())?;
-        let mut running = |group: &str| tape.bound(group, &[words / 5], Layout::Rows, Element::F32, store.group(group)?.clone());
+        let (words, range) = (recorded.len(), self.of_words(recorded));
+        let stats = tape.bound("stats", &[5 * words / 4, 4], Layout::Rows, Element::F32, range)?;
+        let mut running = |group: &str| {
+            let range = Bound { offset: recorded.start, words, ..store.group(group)?.clone() };
+            tape.bound(group, &[words], Layout::Rows, Element::F32, range)
+        };
         let (mean, var) = (running(GROUPS[0])?, running(GROUPS[1])?);
         ops::batch_norm_running(tape, stats, mean, var, MOMENTUM)
     }

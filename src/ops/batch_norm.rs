@@ -190,7 +190,8 @@ pub fn batch_norm_freeze(tape: &mut Tape, norm: Norm, mean: Tensor, var: Tensor)
     norm.fits("batch_norm_freeze", c)?;
     let sizes = Sizes { rows: 1, c, a4: norm.stride(), eps: norm.eps };
     let frozen = sizes.launch(tape, "frozen", 1, 0, 0).bind("running_mean", mean).bind("running_var", var);
-    tape.launch(frozen.bind("affine_in", norm.affine).bind("stats_out", norm.stats))
+    let frozen = frozen.bind("affine_in", norm.affine).bind("stats_out", norm.stats);
+    tape.launch(frozen.work(Work::new(4 * padded(c), 9 * padded(c))))
 }
 
 /// Batch normalisation with the statistics that [`batch_norm_freeze`] wrote, as in evaluation.

@@ -1,6 +1,6 @@
 use super::expect;
 use crate::error::{Error, Result};
-use crate::gpu::Shader;
+use crate::gpu::{Shader, Work};
 use crate::tape::{Element, Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "negatives.wgsl", text: include_str!("../../shaders/negatives.wgsl") };
@@ -21,7 +21,8 @@ pub fn negatives(tape: &mut Tape, own: Tensor, m: usize, n: usize, exclude_own: 
     let step = tape.step_block()?;
     let rows = tape.output_u32("negatives", &[batch, m])?;
     let launch = Launch::new(&SHADER, "draw").param("batch", batch).param("m", m).param("n", n).param("exclude", exclude_own);
-    tape.launch(launch.bind("step", step).bind("own", own).bind("rows", rows).groups((batch * m.div_ceil(4)).div_ceil(64)))?;
+    let launch = launch.bind("step", step).bind("own", own).bind("rows", rows).work(Work::new(0, batch * (m + 1)));
+    tape.launch(launch.groups((batch * m.div_ceil(4)).div_ceil(64)))?;
     Ok(rows)
 }
 

@@ -401,23 +401,8 @@ impl Tape {
     /// [`Error::Value`] where there is none of that name.
     pub fn parameter(&mut self, store: &Store, name: &str) -> Result<Tensor> {
         let parameter = store.parameter(name)?;
-        let range = store.value_range(parameter);
-        // Used a second time it is the same tensor, so that its gradients add up.
-        let same =
-            |info: &&Info| matches!(&info.place, Place::Bound(b) if b.offset == range.offset && b.buffer.same(&range.buffer));
-        if let Some(info) = self.infos.iter().filter(|info| info.tracked).find(same) {
-            return Ok(info.tensor);
-        }
-        let (shape, layout) = (parameter.shape, parameter.layout);
-        let scope = std::mem::take(&mut self.scope);
-        let value = self.bound(name, shape.dims(), layout, Element::F32, store.value_range(parameter));
-        let grad = self.bound(&format!("{name}.grad"), shape.dims(), layout, Element::F32, store.grad_range(parameter));
-        self.scope = scope;
-        let (value, grad) = (value?, grad?);
-        self.infos[value.id].tracked = true;
-        self.infos[value.id].grad = Some(grad);
-        self.infos[value.id].grad_written = self.sums;
-        Ok(value)
+        let ranges = [store.value_range(parameter), store.grad_range(parameter)];
+        self.trained(name, parameter.shape.dims(), parameter.layout, ranges)
     }
 
     /// Two parameters of `store` that were declared as a pair, `[2, columns]` with what pads the first: see
@@ -426,20 +411,32 @@ impl Tape {
     /// # Errors
     /// [`Error::Value`] where they are none.
     pub fn pair(&mut self, store: &Store, names: [&str; 2]) -> Result<Tensor> {
-        let [value, grad] = store.pair_ranges(names)?;
+        let ranges = store.pair_ranges(names)?;
         for name in names {
             self.parameter(store, name)?; // by which a number that is not finite is reported
         }
-        let (shape, both) = ([2, value.words / 2], names.join(" and "));
+        let shape = [2, ranges[0].words / 2];
+        self.trained(&names.join(" and "), &shape, Layout::Rows, ranges)
+    }
+
+    /// A tensor over trained values, and one over their gradient. Used a second time it is the same, so that its gradients add up.
+    fn trained(&mut self, name: &str, shape: &[usize], layout: Layout, [value, grad]: [Bound; 2]) -> Result<Tensor> {
+        let same = |info: &&Info| match &info.place {
+            Place::Bound(b) => b.offset == value.offset && b.buffer.same(&value.buffer) && info.tensor.shape.dims() == shape,
+            _ => false,
+        };
+        if let Some(info) = self.infos.iter().filter(|info| info.tracked).find(same) {
+            return Ok(info.tensor);
+        }
         let scope = std::mem::take(&mut self.scope);
-        let tensor = self.bound(&both, &shape, Layout::Rows, Element::F32, value);
-        let grad = self.bound(&format!("{both}.grad"), &shape, Layout::Rows, Element::F32, grad);
+        let value = self.bound(name, shape, layout, Element::F32, value);
+        let grad = self.bound(&format!("{name}.grad"), shape, layout, Element::F32, grad);
         self.scope = scope;
-        let tensor = tensor?;
-        self.infos[tensor.id].tracked = true;
-        self.infos[tensor.id].grad = Some(grad?);
-        self.infos[tensor.id].grad_written = self.sums;
-        Ok(tensor)
+        let (value, grad) = (value?, grad?);
+        self.infos[value.id].tracked = true;
+        self.infos[value.id].grad = Some(grad);
+        self.infos[value.id].grad_written = self.sums;
+        Ok(value)
     }
 
     /// A state of `store`: running statistics, Z.
@@ -468,13 +465,14 @@ impl Tape {
         shards
     }
 
-    /// Ask for the gradient of an input.
+    /// Ask for the gradient of an input, or for the whole one of relu(batch norm): see [`grad`](Self::grad).
     ///
     /// # Errors
     /// [`Error::Value`] for a tensor of another tape.
     pub fn track(&mut self, tensor: Tensor) -> Result<()> {
         self.own(tensor, "track")?;
         self.infos[tensor.id].tracked = true;
+        self.infos[tensor.id].wanted = None;
         Ok(())
     }
 
@@ -686,12 +684,17 @@ impl Tape {
     /// The gradient of `x`, kept for the host to read.
     ///
     /// # Errors
-    /// [`Error::Value`] before [`backward`](Self::backward) or where no gradient reached `x`.
+    /// [`Error::Value`] before [`backward`](Self::backward) or where no gradient reached `x`; for a sum that has passed its gradient
+    /// on; and for relu(batch norm), which whoever writes its gradient may mask, unless it was [`track`](Self::track)ed before.
     pub fn grad(&mut self, x: Tensor) -> Result<Tensor> {
         self.own(x, "grad")?;
         let info = &self.infos[x.id];
         match info.grad {
             Some(_) if info.given => Err(Error::value("grad", "tensor", "no sum, whose gradient is passed on", &info.name)),
+            Some(_) if info.wanted.is_some() || info.slopes.is_some() => {
+                let expected = "no norm with its ReLU, whose gradient may be masked: `Tape::track` it before `backward`";
+                Err(Error::value("grad", "tensor", expected, &info.name))
+            }
             Some(grad) if info.grad_written => {
                 self.keep(grad)?;
                 Ok(grad)

@@ -130,3 +130,21 @@ fn a_tuned_run_keeps_its_kernels() {
     assert!(choices["algorithms"].as_object().unwrap().values().all(|name| !name.as_str().unwrap().contains("winograd")));
     println!("scorecard cli --tune: a tuned run, stopped and resumed, ends with the bytes of an uninterrupted one");
 }
+
+#[test]
+fn a_dry_run_takes_the_kernels_that_are_known_and_measures_none() {
+    let place = Place::new();
+    let data = place.pictures("data", 24);
+    let out = place.arg("run");
+    let dry = |how: &str| works(&place, &[&train(&data, &out, &["--dry-run"])[..], &["--tune", how]].concat()).err;
+    assert!(!dry("off").contains("kernels"));
+    let said = dry("quick");
+    assert!(said.contains("note: no kernel of this run was tuned here yet, and a dry run tunes none"), "{said}");
+    assert!(caches(&place).is_empty(), "something was measured");
+    works(&place, &train(&data, &out, &["--stop-after", "1"]));
+    let tuned = works(&place, &["tune", "--shapes-from", &out, "--budget", "120"]).err;
+    let count = tuned.lines().find(|line| line.starts_with("kernels: ")).unwrap().split(' ').nth(1).unwrap();
+    let said = dry("quick");
+    assert!(said.contains(&format!("kernels: {count} of {count} problems tuned earlier; a dry run tunes none")), "{said}");
+    assert!(said.contains("timed steps"), "{said}");
+}

@@ -1,8 +1,10 @@
 //! Fails when an op, its shader or its cases are missing.
 
+use crate::gpu;
 use instdisc::gpu::{PEAK_SHADER, library};
 use instdisc::ops::OPS;
-use instdisc::selftest::table;
+use instdisc::selftest::{record, table};
+use instdisc::tape::Memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -47,4 +49,19 @@ fn every_needed_piece_is_there_and_is_needed() {
     let needed: BTreeSet<&str> =
         OPS.iter().flat_map(|op| op.shaders).flat_map(|shader| shader.needs()).chain(SWAPPED_IN).collect();
     assert_eq!(needed, library().iter().map(|(name, _)| *name).collect());
+}
+
+/// A lane that sums a number a sample.
+const SILENT: [&str; 1] = ["nce:estimate"];
+
+#[test]
+fn every_launch_states_what_it_moves() {
+    let mut silent = BTreeSet::new();
+    for case in table() {
+        let all = case.inputs.iter().enumerate().filter(|(_, i)| i.differentiable).fold(0, |set, (i, _)| set | 1 << i);
+        let program = record(gpu(), &case, all, false, Memory::Shared).unwrap().program;
+        silent.extend(program.dispatches().iter().filter(|d| d.work.bytes <= 0.0).map(|d| d.kernel.variant.to_string()));
+    }
+    silent.retain(|variant| !SILENT.contains(&variant.as_str()));
+    assert!(silent.is_empty(), "{silent:?}");
 }

@@ -181,6 +181,45 @@ fn slopes_that_a_gradient_leaves_give_the_norm_the_gradient_of_a_pass_of_its_own
     assert!(2 * with > count);
 }
 
+/// Whether it was masked would depend on the algorithm that wrote it last.
+#[test]
+fn the_gradient_of_a_norms_relu_is_whole_where_it_was_asked_for_before_and_refused_elsewhere() {
+    let [n, ci, co, h, w, k, ..] = SHAPES[7];
+    let conv = Conv { stride: 1, pad: k / 2, groups: 1 };
+    for algorithm in algorithms(gpu(), SHAPES[7]) {
+        let mut choices = gpu().choices().clone();
+        algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
+        let gpu = gpu().with_choices(choices);
+        // Behind a norm with its ReLU, or as an input of which a convolution knows nothing.
+        let gradient = |normed: bool, tracked: bool| {
+            let mut tape = Tape::new(&gpu);
+            let x = tape.input("x", &[n, ci, h, w], Rows).unwrap();
+            let weight = tape.input("weight", &[co, ci, k, k], Weight).unwrap();
+            let affine = tape.input("affine", &[2, ci], Rows).unwrap();
+            tape.track(x).unwrap();
+            let norm = Norm { affine, stats: ops::batch_norm_statistics(&mut tape, ci).unwrap(), eps: 1e-3 };
+            let z =
+                if normed { ops::batch_norm(&mut tape, x, norm, Then { addend: None, relu: true }, None).unwrap() } else { x };
+            if tracked {
+                tape.track(z).unwrap();
+            }
+            let y = ops::conv2d(&mut tape, z, weight, conv).unwrap();
+            let upstream = tape.input("upstream", y.shape().dims(), Rows).unwrap();
+            tape.backward_from(y, upstream).unwrap();
+            let dz = tape.grad(z)?;
+            let mut program = tape.compile_guarded().unwrap();
+            for (i, tensor) in [x, weight, affine, upstream].into_iter().enumerate() {
+                program.write(tensor, &numbers(tensor.shape().count(), i as u32)).unwrap();
+            }
+            program.run().unwrap();
+            program.read(dz)
+        };
+        assert!(gradient(true, true).unwrap() == gradient(false, true).unwrap(), "{algorithm:?}");
+        let error = gradient(true, false).err().unwrap_or_else(|| panic!("{algorithm:?}: no error")).to_string();
+        assert!(error.contains("`Tape::track`"), "{error}");
+    }
+}
+
 #[test]
 fn a_folded_norm_gives_what_the_norm_behind_the_convolution_gives() {
     for shape in SHAPES {

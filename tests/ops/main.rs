@@ -12,6 +12,7 @@ mod errors;
 mod fused;
 mod kept;
 mod limits;
+mod networks;
 mod table;
 mod winograd;
 mod zero;

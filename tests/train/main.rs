@@ -16,6 +16,8 @@ mod not_finite;
 mod pace;
 mod parts;
 mod profile;
+#[cfg(feature = "selftest")]
+mod refused;
 mod resume;
 #[cfg(feature = "images")]
 mod scans;

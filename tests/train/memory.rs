@@ -1,58 +1,13 @@
-//! Memory that runs out: said before it is allocated where that is known, an error at any allocation otherwise, and a smaller
-//! run works afterwards.
+//! Memory that is not there, said before anything is allocated; a smaller run works afterwards.
 
-use crate::{LOSSES, NCE, Trail, config, device, open, options, pictures};
+use crate::{NCE, Trail, config, device, open, options, pictures};
 use instdisc::Error;
 use instdisc::error::bytes;
 use instdisc::train::{Config, Feed, Run, Source};
 
 /// Images that are streamed: those that are to stay on the device are streamed too where it has no memory for them.
-fn streamed(n: usize) -> Source {
+pub(crate) fn streamed(n: usize) -> Source {
     Source { feed: Feed::Streamed, ..Source::from(pictures(n)) }
-}
-
-/// The state after a run of three steps.
-fn three_steps(gpu: &instdisc::gpu::Gpu, config: &Config) -> instdisc::Result<Vec<u8>> {
-    let mut run = Run::new(gpu, config.clone(), streamed(config.images), None)?;
-    run.train(&options(), &mut |_| {})?;
-    run.capture()?.encode()
-}
-
-#[test]
-fn out_of_memory_at_any_allocation_is_an_error_and_the_next_run_works() {
-    let _turn = device();
-    let gpu = open();
-    let mut places = 0;
-    for (name, loss) in LOSSES {
-        let config = Config { batch: 3, ..config(9, loss, 1) };
-        let smaller = Config { batch: 2, ..config.clone() };
-        let expected = (three_steps(&gpu, &config).unwrap(), three_steps(&gpu, &smaller).unwrap());
-        let (before, held) = (gpu.allocations(), gpu.bytes().0);
-        three_steps(&gpu, &config).unwrap();
-        let count = gpu.allocations() - before;
-        assert!(count > 50, "{count}");
-        for k in 0..count {
-            for last in [k + 1, u64::MAX] {
-                gpu.refuse_allocations(k..last);
-                match three_steps(&gpu, &config) {
-                    Err(Error::OutOfMemory { .. } | Error::Memory { .. }) => {}
-                    Err(other) => panic!("{name}, allocation {k}: {other}"),
-                    Ok(_) => panic!("{name}, allocation {k} of {count}: no error"),
-                }
-                gpu.refuse_allocations(0..0);
-                assert_eq!(gpu.bytes().0, held, "{name}, allocation {k}: bytes are still held");
-                places += 1;
-            }
-            if k % 16 == 0 {
-                assert!(three_steps(&gpu, &smaller).unwrap() == expected.1, "{name}: a smaller run after allocation {k}");
-            }
-        }
-        assert!(three_steps(&gpu, &config).unwrap() == expected.0, "{name}: the same run after all");
-    }
-    assert_eq!(gpu.uncaptured_errors(), 0);
-    println!(
-        "scorecard R15 out of memory at {places} allocations of 3-step runs, once and for good: an error, all bytes back, the next run works"
-    );
 }
 
 #[test]
@@ -80,7 +35,8 @@ fn a_batch_that_does_not_fit_is_refused_with_one_that_does() {
     let smaller = Config { batch: fits, accumulate: 64 / fits, ..config.clone() };
     let mut run = Run::new(&gpu, smaller, streamed(64), None).unwrap();
     Trail::default().train(&mut run, &options(), |_| {}).unwrap();
-    assert!(gpu.bytes().1 <= peak.max(most));
+    let (held, needs) = (gpu.bytes().0, run.needs().total());
+    assert!(needs / 2 < held && held <= needs && needs <= most, "{held} bytes are held, of {needs}, {most} are allowed");
     drop(run);
     gpu.limit_memory(10_000);
     match Run::new(&gpu, config, streamed(64), None).err() {
@@ -91,4 +47,28 @@ fn a_batch_that_does_not_fit_is_refused_with_one_that_does() {
         "scorecard memory: a batch of 64 refused before it is allocated, {fits} proposed, which trains in {} parts",
         64 / fits
     );
+}
+
+/// A processor has what the machine has left, and that changes: a program reads its images after it has opened the device.
+#[test]
+fn the_memory_of_a_software_adapter_is_what_is_left_now() {
+    let _turn = device();
+    let gpu = open();
+    if !gpu.facts().software {
+        println!("SKIPPED: {} has memory of its own", gpu.facts().name);
+        return;
+    }
+    const TAKEN: u64 = 512 << 20;
+    // Other programs may give back as much meanwhile, but not every time.
+    let falls = || {
+        let before = gpu.memory().unwrap();
+        let images = std::hint::black_box(vec![1u8; TAKEN as usize]);
+        let after = gpu.memory().unwrap();
+        drop(images);
+        (after + TAKEN / 2 < before, before, after)
+    };
+    let tries: Vec<_> = (0..5).map(|_| falls()).collect();
+    assert!(tries.iter().any(|(fell, ..)| *fell), "{tries:?}");
+    gpu.limit_memory(1 << 40);
+    assert_eq!(gpu.memory(), Some(1 << 40), "what was said stays");
 }

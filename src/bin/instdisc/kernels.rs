@@ -42,7 +42,13 @@ impl KernelArgs {
         allow(gpu, self.winograd)
     }
 
-    /// The same, tuned for `problems` if that was asked for.
+    /// The same, with everything that is known from earlier tuning, if tuning was asked for.
+    pub(crate) fn remembered(&self, gpu: &Gpu) -> Gpu {
+        let gpu = self.allow(gpu);
+        if self.effort().is_some() { known(&gpu, &cache(&gpu)) } else { gpu }
+    }
+
+    /// [`allow`](Self::allow)ed, and tuned for `problems` if that was asked for.
     pub(crate) fn tuned(&self, gpu: &Gpu, problems: impl FnOnce(&Gpu) -> Result<Vec<Problem>>) -> Result<Gpu> {
         let gpu = self.allow(gpu);
         let Some(effort) = self.effort() else { return Ok(gpu) };
@@ -87,6 +93,15 @@ pub(crate) fn cache(gpu: &Gpu) -> Cache {
 pub(crate) fn known(gpu: &Gpu, cache: &Cache) -> Gpu {
     let report = Report { found: cache.all(gpu), ..Report::default() };
     gpu.with_choices(report.choices(gpu.choices().clone()))
+}
+
+/// Say how many of the problems that are solved as `used` says were tuned, where `gpu` has everything [`known`] and nothing else.
+pub(crate) fn print_known(gpu: &Gpu, used: &Choices) {
+    let tuned = used.iter().filter(|(problem, _)| gpu.choices().get(problem).is_some()).count();
+    match tuned {
+        0 => eprintln!("note: no kernel of this run was tuned here yet, and a dry run tunes none: the static table chooses"),
+        _ => eprintln!("kernels: {tuned} of {} tuned earlier; a dry run tunes none", show::count(used.iter().count(), "problem")),
+    }
 }
 
 /// Tune with a bar on a terminal, keep what was found, and say what there is to say.

@@ -313,8 +313,12 @@ const TIMED: usize = 3;
 /// What the run would take, by doing a few of its steps.
 fn dry_run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<()> {
     let (steps, epochs) = (config.steps_per_epoch(), config.epochs as u64);
-    let mut run = Run::new(&args.kernels.allow(gpu), config, source, None)?;
+    let tuned = args.kernels.remembered(gpu);
+    let mut run = Run::new(&tuned, config, source, None)?;
     eprintln!("images: {}", run.feed());
+    if args.kernels.effort().is_some() {
+        kernels::print_known(&tuned, run.kernels());
+    }
     print_memory(gpu, &mut run);
     let stop = Arc::new(AtomicBool::new(false));
     let options = RunOptions { eval_every: 0, threads: args.images.threads, stop: stop.clone(), ..RunOptions::default() };
