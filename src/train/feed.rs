@@ -216,7 +216,18 @@ fn words(dataset: &dyn Dataset) -> Option<u64> {
     (0..dataset.len()).map(|i| dataset.bytes(i).map(|bytes| bytes.div_ceil(4))).sum()
 }
 
-/// The same by decoding every image.
+/// The most words that a step of so many images can have, where sizes are known.
+pub(super) fn most_words(dataset: &dyn Dataset, images: usize) -> Option<usize> {
+    let words = |i| dataset.bytes(i).map(|bytes| bytes.div_ceil(4) as usize);
+    let mut all = (0..dataset.len()).map(words).collect::<Option<Vec<_>>>()?;
+    let largest = images.min(all.len());
+    if largest < all.len() {
+        all.select_nth_unstable_by(largest, |a, b| b.cmp(a));
+    }
+    Some(all[..largest].iter().sum())
+}
+
+/// The words of all images by decoding every one.
 fn measured_words(source: &Source) -> Result<u64> {
     let words = |i| match source.dataset.image(i) {
         Ok(image) => Ok(image.rgb.len().div_ceil(4) as u64),

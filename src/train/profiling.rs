@@ -49,11 +49,11 @@ impl Profiling {
         }
     }
 
-    /// What watches the program.
+    /// What watches the program: another one from the beginning where the step was compiled anew.
     pub(super) fn recorder(&mut self, program: &mut Program) -> Result<&mut Recorder> {
         let recorder = match self.recorder.take() {
-            Some(recorder) => recorder,
-            None => Recorder::new(program)?,
+            Some(recorder) if program.watched().is_some() => recorder,
+            _ => Recorder::new(program)?,
         };
         Ok(self.recorder.insert(recorder))
     }

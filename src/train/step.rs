@@ -176,6 +176,13 @@ impl TrainingStep {
         record(gpu, net, store, options, parts, pixels)?.0.footprint()
     }
 
+    /// Give back the memory of the program. Until the step is replaced by another it can do nothing.
+    pub(super) fn release(&mut self, gpu: &Gpu) -> Result<()> {
+        self.program = Tape::new(gpu).compile()?;
+        self.uploads = gpu.uploads();
+        Ok(())
+    }
+
     /// Images a step.
     pub fn images(&self) -> usize {
         self.options.batch * self.parts()

@@ -19,6 +19,7 @@ mod profile;
 #[cfg(feature = "selftest")]
 mod refused;
 mod resume;
+mod room;
 #[cfg(feature = "images")]
 mod scans;
 mod shards;
@@ -153,7 +154,7 @@ impl Trail {
             Event::Epoch { epoch, loss, .. } => {
                 self.epochs.insert(epoch, loss.to_bits());
             }
-            Event::Skipped { .. } => {}
+            Event::Skipped { .. } | Event::NotJudged { .. } => {}
         })?;
         self.state = state(run);
         Ok(outcome)

@@ -58,17 +58,15 @@ fn the_memory_of_a_software_adapter_is_what_is_left_now() {
         println!("SKIPPED: {} has memory of its own", gpu.facts().name);
         return;
     }
-    const TAKEN: u64 = 512 << 20;
-    // Other programs may give back as much meanwhile, but not every time.
-    let falls = || {
-        let before = gpu.memory().unwrap();
-        let images = std::hint::black_box(vec![1u8; TAKEN as usize]);
-        let after = gpu.memory().unwrap();
-        drop(images);
-        (after + TAKEN / 2 < before, before, after)
-    };
-    let tries: Vec<_> = (0..5).map(|_| falls()).collect();
-    assert!(tries.iter().any(|(fell, ..)| *fell), "{tries:?}");
+    const TAKEN: u64 = 256 << 20;
+    let before = gpu.memory().unwrap();
+    // A machine may have memory in hand that counts as taken already: so much of it that this is used up.
+    let mut images = Vec::new();
+    let fell = (0..8).any(|_| {
+        images.push(std::hint::black_box(vec![1u8; TAKEN as usize]));
+        gpu.memory().unwrap() + TAKEN / 2 < before
+    });
+    assert!(fell, "{before} bytes, and after {} times {TAKEN} were taken {:?}", images.len(), gpu.memory());
     gpu.limit_memory(1 << 40);
     assert_eq!(gpu.memory(), Some(1 << 40), "what was said stays");
 }

@@ -488,6 +488,7 @@ impl Progress {
                     self.say(&line);
                 }
             }
+            Event::NotJudged { epoch, reason } => self.say(&format!("the features of epoch {epoch} were not judged: {reason}")),
             Event::Epoch { epoch, loss, seconds, waited, skipped, evaluation } => {
                 let knn = evaluation.map_or(String::new(), |e| {
                     format!(", kNN bank {:.1} % clean {:.1} % ({})", 100.0 * e.bank, 100.0 * e.clean, count(e.queries, "image"))

@@ -7,7 +7,7 @@ use crate::gpu::{Choices, Gpu};
 use crate::nn::ResNet;
 use crate::tape::{Store, StoreBuilder};
 use crate::train::checkpoint::{self, Progress};
-use crate::train::feed::{Feed, Source, Supply};
+use crate::train::feed::{self, Feed, Source, Supply};
 use crate::train::pace::Pace;
 use crate::train::{Config, Folder, TrainingStep, kernels, memory};
 use std::collections::VecDeque;
@@ -42,6 +42,7 @@ impl Run {
             let same = used.iter().all(|(problem, algorithm)| chosen.get(problem).is_none_or(|other| other == algorithm));
             run.gpu = gpu.with_choices(chosen);
             if !same {
+                run.step.release(gpu)?;
                 run.step = Self::compile(&run.gpu, &run.config, &run.net, &run.store, &run.supply, run.words)?;
             }
         }
@@ -122,10 +123,15 @@ impl Run {
             other => other,
         })?;
         let mut supply = Supply::new(gpu, &source)?;
-        let first = dataset.bytes(0).map_or_else(|| dataset.image(0).map(|image| image.rgb.len() as u64), Ok);
-        // A guess: where images turn out to be larger, room is made.
-        let first = first.or_else(|error| supply.most_skipped.map(|_| 4).ok_or(error))?;
-        let words = (config.step_images() * first.div_ceil(4) as usize).next_power_of_two();
+        let words = match feed::most_words(&*dataset, config.step_images()) {
+            Some(words) => words,
+            None => {
+                // A guess: where images turn out to be larger, room is made.
+                let first = dataset.image(0).map(|image| image.rgb.len());
+                let first = first.or_else(|error| supply.most_skipped.map(|_| 4).ok_or(error))?;
+                (config.step_images() * first.div_ceil(4)).next_power_of_two()
+            }
+        };
         let step = match Self::compile(gpu, &config, &net, &store, &supply, words) {
             Err(Error::Memory { .. }) if source.feed == Feed::Auto && supply.resident.is_some() => {
                 supply = Supply::streamed(&source, "the device has no memory for them beside the network");

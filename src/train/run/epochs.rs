@@ -2,7 +2,7 @@
 
 use super::{Event, Outcome, Run, RunOptions, tell};
 use crate::data::{Sampler, Skipped};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::train::pace::Pace;
 use crate::train::profiling::{Phase, Profiling};
 use serde_json::json;
@@ -44,7 +44,13 @@ impl Run {
                 // Saved before the features are judged: that takes a while, and must not cost the epoch.
                 self.save()?;
                 let judge = options.eval_every > 0 && epoch.is_multiple_of(options.eval_every);
-                let evaluation = if judge { self.judge(options, epoch, on)? } else { None };
+                let evaluation = match judge.then(|| self.judge(options, epoch, on)).transpose() {
+                    Err(error @ (Error::Memory { .. } | Error::OutOfMemory { .. })) => {
+                        on(Event::NotJudged { epoch, reason: error.to_string() });
+                        None
+                    }
+                    judged => judged?.flatten(),
+                };
                 let seconds = std::mem::replace(&mut started, Instant::now()).elapsed().as_secs_f64();
                 let idle = batches.waited().as_secs_f64() - std::mem::replace(&mut waited, batches.waited().as_secs_f64());
                 self.log(&json!({
@@ -77,12 +83,20 @@ impl Run {
                 // The step is about to be compiled anew, with a guard of its own: look at the old one first.
                 self.drain(options, on)?;
             }
-            match self.profiling.as_ref().map_or(Phase::Plain, |profiling| profiling.phase()) {
-                Phase::Plain => self.submit(next, batch)?,
+            let submitted = match self.profiling.as_ref().map_or(Phase::Plain, |profiling| profiling.phase()) {
+                Phase::Plain => self.submit(next, batch),
                 Phase::Watched => {
                     self.drain(options, on)?;
-                    self.watched(next, batch, asked)?;
+                    self.watched(next, batch, asked)
                 }
+            };
+            if let Err(error) = submitted {
+                if matches!(error, Error::Memory { .. } | Error::OutOfMemory { .. }) {
+                    // Larger images than any before: what was trained until now is worth keeping.
+                    self.drain(options, on)?;
+                    self.save()?;
+                }
+                return Err(error);
             }
         }
         self.end_profile()?;

@@ -40,6 +40,13 @@ pub enum Event {
         /// What is wrong with it.
         reason: String,
     },
+    /// The device has no memory beside the training step to judge features.
+    NotJudged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// What was asked for and what there was.
+        reason: String,
+    },
     /// An epoch is done.
     Epoch {
         /// Its number, from 1.

@@ -23,10 +23,22 @@ impl Run {
     }
 
     /// Compile the step anew with more room if a batch has larger images than any before. Its state lives in the store.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the device has none for so large images; the step is then as it was.
     pub(super) fn make_room(&mut self, batch: &Batch) -> Result<()> {
-        if batch.pixels.len() > self.words {
-            self.words = batch.pixels.len().next_power_of_two();
-            self.step = Self::compile(&self.gpu, &self.config, &self.net, &self.store, &self.supply, self.words)?;
+        if batch.pixels.len() <= self.words {
+            return Ok(());
+        }
+        let compile = |words| Self::compile(&self.gpu, &self.config, &self.net, &self.store, &self.supply, words);
+        let words = batch.pixels.len().next_power_of_two();
+        self.step.release(&self.gpu)?; // there may be no memory for both
+        match compile(words) {
+            Ok(step) => (self.step, self.words) = (step, words),
+            Err(error) => {
+                self.step = compile(self.words)?;
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -54,6 +66,7 @@ impl Run {
     /// Submit step `number`, for whose batch the host waited since `asked`, dispatch by dispatch.
     pub(super) fn watched(&mut self, number: u64, batch: Batch, asked: Instant) -> Result<()> {
         let Some(mut profiling) = self.profiling.take() else { return Ok(()) };
+        self.make_room(&batch)?;
         let recorder = profiling.recorder(self.step.program())?;
         recorder.host(self.step.program(), "wait for images", asked);
         self.submit(number, batch)?;
