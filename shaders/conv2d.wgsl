@@ -59,9 +59,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
-// Rows of the result whose sums are one part, whatever the tile; ROWS must be a multiple of it.
-const PART = 8u;
-
 fn up(a: u32, b: u32) -> u32 {
     return (a + b - 1u) / b;
 }
