@@ -73,7 +73,7 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         }
         _ => {}
     }
-    if matches!(file, "conv2d.wgsl" | "gemm.wgsl" | "winograd.wgsl") {
+    if matches!(file, "conv2d.wgsl" | "conv2d_tiled.wgsl" | "gemm.wgsl" | "gemm_tiled.wgsl" | "window.wgsl" | "winograd.wgsl") {
         let pieces = ["lib/moments.wgsl", "lib/slopes.wgsl", "lib/affine.wgsl"];
         all.extend(pieces.map(|piece| (Vec::new(), vec![("lib/plain.wgsl", piece)])));
     }

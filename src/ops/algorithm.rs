@@ -150,7 +150,7 @@ impl Tile {
     pub(super) fn parts(self, rows: usize) -> Option<usize> {
         match self {
             Self::Lanes { rows: held, .. } => (held as usize).is_multiple_of(PART).then(|| rows.div_ceil(PART)),
-            Self::Tiled(_) => None,
+            Self::Tiled(_) => Some(rows.div_ceil(PART)),
         }
     }
 

@@ -245,7 +245,8 @@ impl Sizes {
                 tile.parts(rows).map(|parts| times / self.conv.groups * parts)
             }
             Algorithm::Winograd { outputs, .. } => Some(self.winograd(outputs).parts(direction)),
-            Algorithm::Scalar | Algorithm::Window(_) | Algorithm::Depthwise { .. } => None,
+            Algorithm::Window(tile) => self.window(direction).sums(tile),
+            Algorithm::Scalar | Algorithm::Depthwise { .. } => None,
         }
     }
 
