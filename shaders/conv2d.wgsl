@@ -168,7 +168,10 @@ fn forward(
                 let c = part * outputs(size) + held;
                 var gathered = begin(c);
                 for (var p = first; p < min(first + PART, pixels); p++) {
-                    result[p * ys + c] = finish(&gathered, result[p * ys + c], p * ys + c);
+                    let value = finish(&gathered, result[p * ys + c], p * ys + c);
+                    if CHANGES {
+                        result[p * ys + c] = value;
+                    }
                 }
                 end(&gathered, first / PART, c, ys);
             }
@@ -282,7 +285,10 @@ fn grad_input(
                     let iy = p / wide % high * size.stride + a_row;
                     if iy < size.h && ix < size.w {
                         let at = ((p / wide / high * size.h + iy) * size.w + ix) * xs + c;
-                        result[at] = finish(&gathered, result[at], at);
+                        let value = finish(&gathered, result[at], at);
+                        if CHANGES {
+                            result[at] = value;
+                        }
                     }
                 }
                 end(&gathered, (a_row * size.stride + a_col) * up(pixels, PART) + first / PART, c, xs);

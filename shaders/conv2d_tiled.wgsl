@@ -13,8 +13,8 @@
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
 // added to what the output holds. `grad_weight` with split = 1 writes dw itself. ALIGNED leaves out every test of rows,
 // columns and steps; that of the image's edge stays. With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl
-// `forward` and `grad_input` do a part of a batch norm's work on their results, as in conv2d.wgsl: every PART pixels (of a class) are
-// a part of its sums.
+// `forward` and `grad_input` do a part of a batch norm's work on their results, as in conv2d.wgsl: every PART pixels (of a
+// class) are a part of its sums.
 // Shapes:   as conv2d.wgsl has them: x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4,
 //           co_stride]; part [split] of dw. Channels are padded to a multiple of 4 and the padding is 0, so that three
 //           channels are a reduction of four. ci: input channels a group, co: all output channels. One group, or groups of
@@ -33,7 +33,7 @@
 //           and steps past the end load from the start and count as zero. Needs all sizes > 0 and split <= n oh.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together:
 //           there keep up(reduction, TILE_K) (TILE_K + 1) plus the steps from tap to tap (grad_weight: from line to line)
-//           below that.
+//           and 18 for the stored tile below that.
 // Source:   implicit GEMM as in cuDNN (Chetlur et al. 2014); strided gradients by output parity; split-K as in CUTLASS.
 
 override ACCUMULATE: bool = false;
@@ -205,7 +205,10 @@ fn put(to: Output, row: u32, column: u32, value: vec4<f32>) {
 // What the piece in place of plain.wgsl does with the result at a place.
 fn refine(gathered: ptr<function, Gathered>, at: u32) {
     if ALIGNED || at != NOWHERE {
-        result[at] = finish(gathered, result[at], at);
+        let value = finish(gathered, result[at], at);
+        if CHANGES {
+            result[at] = value;
+        }
     }
 }
 

@@ -64,7 +64,10 @@ fn finish_tile(member: u32, row: u32, column: u32, rows: u32, columns: u32) {
             if first < rows && c < columns {
                 var gathered = begin(c);
                 for (var r = first; r < min(first + PART, rows); r++) {
-                    y[r * columns + c] = finish(&gathered, y[r * columns + c], r * columns + c);
+                    let value = finish(&gathered, y[r * columns + c], r * columns + c);
+                    if CHANGES {
+                        y[r * columns + c] = value;
+                    }
                 }
                 end(&gathered, first / PART, c, columns);
             }

@@ -21,7 +21,7 @@
 // Safety:   rows and columns are clamped to the last one before a load and tested before a store; a step past the end
 //           loads from the start and counts as zero. Needs m, k, n, batch, split > 0 and split <= m.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together:
-//           there keep up(k, TILE_K) (TILE_K + 1) (nt: n, tn: m / split) below that.
+//           there keep up(k, TILE_K) (TILE_K + 1) (nt: n, tn: m / split) below that, and 18 for the stored tile.
 // Source:   BLAS GEMM; tiles and split-K with partial sums as in CUTLASS.
 
 override ACCUMULATE: bool = false;
@@ -105,7 +105,10 @@ fn put(to: Output, row: u32, column: u32, value: vec4<f32>) {
 // What the piece in place of plain.wgsl does with the result at a place.
 fn refine(gathered: ptr<function, Gathered>, at: u32) {
     if ALIGNED || at != NOWHERE {
-        y[at] = finish(gathered, y[at], at);
+        let value = finish(gathered, y[at], at);
+        if CHANGES {
+            y[at] = value;
+        }
     }
 }
 

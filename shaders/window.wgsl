@@ -7,9 +7,9 @@
 //                                 x[b, p st + r - pad, q st + s - pad, c] dy[b, p, q, o]
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
 // added to what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
-// With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl `forward` and `grad_input` do a part of a batch norm's work on
-// their results, every PART pixels (of a class) a part of its sums, as conv2d.wgsl does and in the same parts: where ROWS and a
-// line of pixels (of a class) are multiples of PART.
+// With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl `forward` and `grad_input` do a part of a batch norm's
+// work on their results, every PART pixels (of a class) a part of its sums, as conv2d.wgsl does and in the same parts: where
+// ROWS and a line of pixels (of a class) are multiples of PART.
 // A lane holds a strip of ROWS pixels in a line, by COLS vec4 of channels. As long as a line's taps take SPAN pixels, a load a
 // pixel serves up to KW ROWS products, where an implicit product of matrices needs one for each. With together.wgsl the lanes
 // have strips one below the other, and hand each other the weights. For grad_weight a lane holds ROWS pixels of x and dy and
@@ -182,7 +182,10 @@ fn forward(
             let pixel = line * size.ow + first;
             var gathered = begin(c);
             for (var p = pixel; p < pixel + PART; p++) {
-                result[p * ys + c] = finish(&gathered, result[p * ys + c], p * ys + c);
+                let value = finish(&gathered, result[p * ys + c], p * ys + c);
+                if CHANGES {
+                    result[p * ys + c] = value;
+                }
             }
             end(&gathered, pixel / PART, c, ys);
         }
@@ -286,7 +289,10 @@ fn grad_input(
                 let ix = p * size.stride + a_col;
                 if iy < size.h && ix < size.w {
                     let at = ((line / high * size.h + iy) * size.w + ix) * xs + c;
-                    result[at] = finish(&gathered, result[at], at);
+                    let value = finish(&gathered, result[at], at);
+                    if CHANGES {
+                        result[at] = value;
+                    }
                 }
             }
             end(&gathered, parts + (line * wide + first) / PART, c, xs);

@@ -5,6 +5,7 @@
 @group(0) @binding(32) var<storage, read_write> moments_out: array<vec4<f32>>;
 
 const FINISHES = true;
+const CHANGES = false;
 
 struct Gathered {
     count: f32,

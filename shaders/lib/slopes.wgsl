@@ -7,6 +7,7 @@
 @group(0) @binding(34) var<storage, read_write> slopes_out: array<vec4<f32>>;
 
 const FINISHES = true;
+const CHANGES = true;
 
 struct Gathered {
     mean: vec4<f32>,
