@@ -59,9 +59,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
-// Rows of the result whose sums are one part, whatever the tile; ROWS must be a multiple of it.
-const PART = 8u;
-
 fn up(a: u32, b: u32) -> u32 {
     return (a + b - 1u) / b;
 }
@@ -173,7 +170,10 @@ fn forward(
                 let c = part * outputs(size) + held;
                 var gathered = begin(c);
                 for (var p = first; p < min(first + PART, pixels); p++) {
-                    result[p * ys + c] = finish(&gathered, result[p * ys + c], p * ys + c);
+                    let value = finish(&gathered, result[p * ys + c], p * ys + c);
+                    if CHANGES {
+                        result[p * ys + c] = value;
+                    }
                 }
                 end(&gathered, first / PART, c, ys);
             }
@@ -295,7 +295,10 @@ fn grad_input(
                     let iy = to.p * size.stride + a_row;
                     if iy < size.h && ix < size.w {
                         let at = ((to.b * size.h + iy) * size.w + ix) * xs + c;
-                        result[at] = finish(&gathered, result[at], at);
+                        let value = finish(&gathered, result[at], at);
+                        if CHANGES {
+                            result[at] = value;
+                        }
                     }
                     to = moved(to, next, wide, high);
                 }

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/gemm_tiled.wgsl
+// needs: lib/grid.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
 // conv2d_tiled: convolution of images and its gradients on GPUs; implicit GEMMs, no im2col buffer.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //                rows: pixels of y; columns: o; reduction: r, s, c
@@ -12,7 +12,9 @@
 //   grad_weight_sum  dw = sum over t of part[t]
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
 // added to what the output holds. `grad_weight` with split = 1 writes dw itself. ALIGNED leaves out every test of rows,
-// columns and steps; that of the image's edge stays.
+// columns and steps; that of the image's edge stays. With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl
+// `forward` and `grad_input` do a part of a batch norm's work on their results, as in conv2d.wgsl: every PART pixels (of a
+// class) are a part of its sums.
 // Shapes:   as conv2d.wgsl has them: x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4,
 //           co_stride]; part [split] of dw. Channels are padded to a multiple of 4 and the padding is 0, so that three
 //           channels are a reduction of four. ci: input channels a group, co: all output channels. One group, or groups of
@@ -31,7 +33,7 @@
 //           and steps past the end load from the start and count as zero. Needs all sizes > 0 and split <= n oh.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together:
 //           there keep up(reduction, TILE_K) (TILE_K + 1) plus the steps from tap to tap (grad_weight: from line to line)
-//           below that.
+//           and 18 for the stored tile below that.
 // Source:   implicit GEMM as in cuDNN (Chetlur et al. 2014); strided gradients by output parity; split-K as in CUTLASS.
 
 override ACCUMULATE: bool = false;
@@ -175,7 +177,7 @@ struct Output {
     corner: vec2<u32>,
 }
 
-fn put(to: Output, row: u32, column: u32, value: vec4<f32>) {
+fn place_in(to: Output, row: u32, column: u32) -> u32 {
     var at = row;
     var inside = row < to.rows && column < to.columns;
     if to.apart {
@@ -186,11 +188,25 @@ fn put(to: Output, row: u32, column: u32, value: vec4<f32>) {
         at = (pixel.b * params.h + i) * params.w + j;
         inside = inside && i < params.h && j < params.w;
     }
-    at = to.first + at * to.stride + column;
-    if ALIGNED || inside {
+    return select(NOWHERE, to.first + at * to.stride + column, inside || ALIGNED);
+}
+
+fn put(to: Output, row: u32, column: u32, value: vec4<f32>) {
+    let at = place_in(to, row, column);
+    if ALIGNED || at != NOWHERE {
         if to.add {
             result[at] += value;
         } else {
+            result[at] = value;
+        }
+    }
+}
+
+// What the piece in place of plain.wgsl does with the result at a place.
+fn refine(gathered: ptr<function, Gathered>, at: u32) {
+    if ALIGNED || at != NOWHERE {
+        let value = finish(gathered, result[at], at);
+        if CHANGES {
             result[at] = value;
         }
     }
@@ -255,7 +271,9 @@ fn forward(
         }
         workgroupBarrier();
     }
-    store(&tile, lane, Output(part * co4, ys, pixels, co4, false, false, vec2(0u)), row, column);
+    let to = Output(part * co4, ys, pixels, co4, false, false, vec2(0u));
+    store(&tile, lane, to, row, column);
+    finish_tile(lane, to, row, column, co4, 0u);
 }
 
 @compute @workgroup_size(LANES)
@@ -324,6 +342,7 @@ fn grad_input(
     }
     let to = Output(part * ci4, xs, pixels, ci4, ACCUMULATE, true, vec2(class_row, class_column));
     store(&tile, lane, to, row, column);
+    finish_tile(lane, to, row, column, ci4, (class_row * size.stride + class_column) * up(pixels, PART));
 }
 
 @compute @workgroup_size(LANES)

@@ -1,10 +1,12 @@
-// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
+// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // gemm: products of matrices, `batch` of them side by side.
 //   nn      y[m, n]  = sum over k of x[m, k] w[k, n]  (+ bias[n])
 //   nt      y[m, k]  = sum over n of x[m, n] w[k, n]
 //   tn      y[k, n]  = sum over m of x[m, k] w[m, n], in `split` parts over m: part[s, k, n]
 //   tn_sum  y[k, n]  = sum over s of part[s, k, n]
-// With ACCUMULATE the result is added to what y holds. `tn` with split = 1 writes y itself.
+// With ACCUMULATE the result is added to what y holds. `tn` with split = 1 writes y itself. With moments.wgsl, slopes.wgsl or
+// affine.wgsl in place of plain.wgsl `nn` (the first and the last) and `nt` do a part of a batch norm's work on their results,
+// as conv2d.wgsl does: every PART rows are a part of its sums. That is for products of one batch without a bias.
 // Shapes:   a matrix is [rows][columns padded to 4], padding zero; `m`, `k`, `n` are the unpadded sizes; the products of a
 //           batch follow each other. nn: x [m, k], w [k_rows, n], bias [n], y [m, n]; nt: x [m, n], w [k_rows, n], y [m, k];
 //           tn: x [m, k], w [m, n], y [k_rows, n] or part [split, batch, k_rows, n], k <= k_rows <= k padded to 4.
@@ -46,6 +48,30 @@ fn put(at: u32, value: vec4<f32>) {
         y[at] += value;
     } else {
         y[at] = value;
+    }
+}
+
+// Go over the lane's results once more, PART rows of a column at a time, where that is wanted: in loops of their own, see
+// conv2d.wgsl. `rows` and `columns` are those of the whole result.
+fn finish_tile(member: u32, row: u32, column: u32, rows: u32, columns: u32) {
+    if !FINISHES {
+        return;
+    }
+    for (var v = 0u; v < COLS; v++) {
+        let c = column + column_held(v, member);
+        for (var i = 0u; i < ROWS; i += PART) {
+            let first = row + row_held(i, member);
+            if first < rows && c < columns {
+                var gathered = begin(c);
+                for (var r = first; r < min(first + PART, rows); r++) {
+                    let value = finish(&gathered, y[r * columns + c], r * columns + c);
+                    if CHANGES {
+                        y[r * columns + c] = value;
+                    }
+                }
+                end(&gathered, first / PART, c, columns);
+            }
+        }
     }
 }
 
@@ -103,6 +129,7 @@ fn nn(
             }
         }
     }
+    finish_tile(member, row, column, size.m, n4);
 }
 
 @compute @workgroup_size(LANES)
@@ -155,6 +182,7 @@ fn nt(
             }
         }
     }
+    finish_tile(member, row, column, size.m, k4);
 }
 
 @compute @workgroup_size(LANES)

@@ -1,11 +1,12 @@
-// needs: lib/grid.wgsl lib/gemm_tiled.wgsl
+// needs: lib/grid.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
 // gemm_tiled: products of matrices on GPUs; `batch` of them side by side.
 //   nn      y[m, n]  = sum over k of x[m, k] w[k, n]  (+ bias[n])
 //   nt      y[m, k]  = sum over n of x[m, n] w[k, n]
 //   tn      y[k, n]  = sum over m of x[m, k] w[m, n], in `split` parts over m: part[s, k, n]
 //   tn_sum  y[k, n]  = sum over s of part[s, k, n]
 // With ACCUMULATE the result is added to what y holds. `tn` with split = 1 writes y itself. ALIGNED leaves out every test
-// of rows, columns and steps.
+// of rows, columns and steps. With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl `nn` (the first and the last)
+// and `nt` do a part of a batch norm's work on their results, as in gemm.wgsl: for products of one batch without a bias.
 // Shapes:   as in gemm.wgsl: a matrix is [rows][columns padded to 4], padding zero; `m`, `k`, `n` are the unpadded sizes; the
 //           products of a batch follow each other. nn: x [m, k], w [k_rows, n], bias [n], y [m, n]; nt: x [m, n], w [k_rows,
 //           n], y [m, k]; tn: x [m, k], w [m, n], y [k_rows, n] or part [split, batch, k_rows, n], k <= k_rows <= k padded
@@ -20,7 +21,7 @@
 // Safety:   rows and columns are clamped to the last one before a load and tested before a store; a step past the end
 //           loads from the start and counts as zero. Needs m, k, n, batch, split > 0 and split <= m.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together:
-//           there keep up(k, TILE_K) (TILE_K + 1) (nt: n, tn: m / split) below that.
+//           there keep up(k, TILE_K) (TILE_K + 1) (nt: n, tn: m / split) below that, and 18 for the stored tile.
 // Source:   BLAS GEMM; tiles and split-K with partial sums as in CUTLASS.
 
 override ACCUMULATE: bool = false;
@@ -84,14 +85,29 @@ struct Output {
     add: bool,
 }
 
+fn place_in(to: Output, row: u32, column: u32) -> u32 {
+    let inside = ALIGNED || (row < to.rows && 4u * column < to.columns);
+    return select(NOWHERE, to.first + row * to.stride + column, inside);
+}
+
 fn put(to: Output, row: u32, column: u32, value: vec4<f32>) {
-    if ALIGNED || (row < to.rows && 4u * column < to.columns) {
-        let at = to.first + row * to.stride + column;
+    let at = place_in(to, row, column);
+    if ALIGNED || at != NOWHERE {
         let sum = select(vec4(0.0), value, (4u * column + OWN < vec4(to.columns)) | vec4(ALIGNED));
         if to.add {
             y[at] += sum;
         } else {
             y[at] = sum;
+        }
+    }
+}
+
+// What the piece in place of plain.wgsl does with the result at a place.
+fn refine(gathered: ptr<function, Gathered>, at: u32) {
+    if ALIGNED || at != NOWHERE {
+        let value = finish(gathered, y[at], at);
+        if CHANGES {
+            y[at] = value;
         }
     }
 }
@@ -172,7 +188,9 @@ fn nn(
     if size.has_bias != 0u {
         add_bias(&tile, column + lane_place(lane).y, n4 - 1u);
     }
-    store(&tile, lane, Output(which * size.m * n4, n4, size.m, size.n, ACCUMULATE), row, column);
+    let to = Output(which * size.m * n4, n4, size.m, size.n, ACCUMULATE);
+    store(&tile, lane, to, row, column);
+    finish_tile(lane, to, row, column, n4, 0u);
 }
 
 @compute @workgroup_size(LANES)
@@ -224,7 +242,9 @@ fn nt(
         }
         workgroupBarrier();
     }
-    store(&tile, lane, Output(which * size.m * k4, k4, size.m, size.k, ACCUMULATE), row, column);
+    let to = Output(which * size.m * k4, k4, size.m, size.k, ACCUMULATE);
+    store(&tile, lane, to, row, column);
+    finish_tile(lane, to, row, column, k4, 0u);
 }
 
 @compute @workgroup_size(LANES)

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
+// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // window: convolutions with few channels a group, where a pixel that was loaded serves every tap along a line.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
@@ -7,6 +7,9 @@
 //                                 x[b, p st + r - pad, q st + s - pad, c] dy[b, p, q, o]
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
 // added to what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
+// With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl `forward` and `grad_input` do a part of a batch norm's
+// work on their results, every PART pixels (of a class) a part of its sums, as conv2d.wgsl does and in the same parts: where
+// ROWS and a line of pixels (of a class) are multiples of PART.
 // A lane holds a strip of ROWS pixels in a line, by COLS vec4 of channels. As long as a line's taps take SPAN pixels, a load a
 // pixel serves up to KW ROWS products, where an implicit product of matrices needs one for each. With together.wgsl the lanes
 // have strips one below the other, and hand each other the weights. For grad_weight a lane holds ROWS pixels of x and dy and
@@ -170,6 +173,23 @@ fn forward(
             }
         }
     }
+    if !FINISHES || index % down * DOWN + member >= all {
+        return;
+    }
+    for (var v = 0u; v < min(COLS, outputs(size) - column); v++) {
+        let c = part * outputs(size) + column + v;
+        for (var first = q; first < min(q + ROWS, size.ow); first += PART) {
+            let pixel = line * size.ow + first;
+            var gathered = begin(c);
+            for (var p = pixel; p < pixel + PART; p++) {
+                let value = finish(&gathered, result[p * ys + c], p * ys + c);
+                if CHANGES {
+                    result[p * ys + c] = value;
+                }
+            }
+            end(&gathered, pixel / PART, c, ys);
+        }
+    }
 }
 
 @compute @workgroup_size(LANES)
@@ -255,6 +275,27 @@ fn grad_input(
             if index % of_class % down * DOWN + member < all && iy < size.h && pixels[i] < size.w && column + v < ci4 {
                 put(((line / high * size.h + iy) * size.w + pixels[i]) * xs + part * ci4 + column + v, tile[i * COLS + v]);
             }
+        }
+    }
+    if !FINISHES || index % of_class % down * DOWN + member >= all {
+        return;
+    }
+    let parts = (a_row * size.stride + a_col) * (size.n * high * wide / PART); // of the classes before
+    for (var v = 0u; v < min(COLS, ci4 - column); v++) {
+        let c = part * ci4 + column + v;
+        for (var first = q; first < min(q + ROWS, wide); first += PART) {
+            var gathered = begin(c);
+            for (var p = first; p < first + PART; p++) {
+                let ix = p * size.stride + a_col;
+                if iy < size.h && ix < size.w {
+                    let at = ((line / high * size.h + iy) * size.w + ix) * xs + c;
+                    let value = finish(&gathered, result[at], at);
+                    if CHANGES {
+                        result[at] = value;
+                    }
+                }
+            }
+            end(&gathered, parts + (line * wide + first) / PART, c, xs);
         }
     }
 }

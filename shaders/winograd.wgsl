@@ -323,7 +323,10 @@ fn output(
             let column = at.column + p % OUTPUTS;
             if row < size.h && column < size.w {
                 let to = ((at.image + row) * size.w + column) * size.vectors + vector;
-                y[to] = finish(&gathered, y[to], to);
+                let value = finish(&gathered, y[to], to);
+                if CHANGES {
+                    y[to] = value;
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ override ADD: bool = false;
 @group(0) @binding(33) var<storage, read> addend: array<vec4<f32>>;
 
 const FINISHES = true;
+const CHANGES = true;
 
 struct Gathered {
     mean: vec4<f32>,

@@ -26,6 +26,9 @@ const COLS = 4u;
 const ACROSS = 1u; // ACROSS or DOWN may be LANES, with together.wgsl in place of apart.wgsl
 const DOWN = 1u;
 
+// Rows of a result whose sums for a batch norm are one part, whatever the tile; ROWS must be a multiple of it where there are any.
+const PART = 8u;
+
 // The tile that TOGETHER lanes hold: HIGH rows by WIDE vec4 columns.
 const TOGETHER = ACROSS * DOWN;
 const HIGH = ROWS * DOWN;

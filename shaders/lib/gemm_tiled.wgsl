@@ -16,6 +16,8 @@
 //   block    its vec4 run along the reduction: one block of four rows (columns) by four steps, turned on its way
 // No loop has a private array in it: naga gives drivers no hint to unroll, and an array that is indexed by a loop's
 // variable would leave the registers.
+// With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl a workgroup goes over its tile once more when it is stored
+// (`finish_tile`), lanes taking PART rows of a vec4 of columns each: the sums of a part are those of the lanes family to the bit.
 // Source: Volkov and Demmel 2008; CUTLASS; S. Boehm, "How to Optimize a CUDA Matmul Kernel", 2022.
 
 // tune
@@ -39,6 +41,12 @@ const B_EACH = max(TILE_K * N4 / LANES, 1u);
 
 alias Tile = array<vec4<f32>, ROWS * COLS / 4u>;
 alias Four = array<vec4<f32>, 4>;
+
+// Rows of a result whose sums for a batch norm are one part, as in gemm_lanes.wgsl.
+const PART = 8u;
+
+// The place of what is not there.
+const NOWHERE = 0xffffffffu;
 
 const OWN = vec4<u32>(0u, 1u, 2u, 3u);
 
@@ -188,4 +196,24 @@ fn put_four(tile: ptr<function, Tile>, at: u32, to: Output, row: u32, column: u3
     put(to, row + 1u, column, (*tile)[at + 1u]);
     put(to, row + 2u, column, (*tile)[at + 2u]);
     put(to, row + 3u, column, (*tile)[at + 3u]);
+}
+
+// Go over the stored tile, where that is wanted, with the file's `refine`: every PART rows of each vec4 of columns by one lane, as
+// one part of the sums; `parts` are those before the first row, `columns` the vec4 that the rows have. A barrier is in it.
+fn finish_tile(lane: u32, to: Output, row: u32, column: u32, columns: u32, parts: u32) {
+    if !FINISHES {
+        return;
+    }
+    storageBarrier();
+    for (var i = lane; i < TILE_M / PART * N4; i += LANES) {
+        let first = row + i / N4 * PART;
+        let c = column + i % N4;
+        if first < to.rows && c < columns {
+            var gathered = begin(to.first + c);
+            for (var r = first; r < min(first + PART, to.rows); r++) {
+                refine(&gathered, place_in(to, r, c));
+            }
+            end(&gathered, parts + first / PART, to.first + c, to.stride);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 @group(0) @binding(32) var<storage, read_write> moments_out: array<vec4<f32>>;
 
 const FINISHES = true;
+const CHANGES = false;
 
 struct Gathered {
     count: f32,
@@ -24,7 +25,7 @@ fn finish(g: ptr<function, Gathered>, v: vec4<f32>, at: u32) -> vec4<f32> {
     let shifted = v - (*g).pivot;
     (*g).count += 1.0;
     (*g).sum += shifted;
-    (*g).squares += shifted * shifted;
+    (*g).squares = fma(shifted, shifted, (*g).squares);
     return v;
 }
 
@@ -32,5 +33,5 @@ fn end(g: ptr<function, Gathered>, p: u32, c: u32, c4: u32) {
     let share = (*g).sum / max((*g).count, 1.0);
     moments_out[3u * p * c4 + c] = vec4<f32>((*g).count);
     moments_out[(3u * p + 1u) * c4 + c] = (*g).pivot + share;
-    moments_out[(3u * p + 2u) * c4 + c] = (*g).squares - (*g).sum * share;
+    moments_out[(3u * p + 2u) * c4 + c] = fma(-(*g).sum, share, (*g).squares);
 }

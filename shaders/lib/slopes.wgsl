@@ -7,6 +7,7 @@
 @group(0) @binding(34) var<storage, read_write> slopes_out: array<vec4<f32>>;
 
 const FINISHES = true;
+const CHANGES = true;
 
 struct Gathered {
     mean: vec4<f32>,
@@ -24,7 +25,7 @@ fn finish(g: ptr<function, Gathered>, v: vec4<f32>, at: u32) -> vec4<f32> {
     let from_mean = norm_x[at] - (*g).mean;
     let m = select(v, vec4<f32>(0.0), fma(from_mean, (*g).scale, (*g).beta) <= vec4<f32>(0.0));
     (*g).sum += m;
-    (*g).along += m * from_mean;
+    (*g).along = fma(m, from_mean, (*g).along);
     return m;
 }
 

@@ -1,5 +1,6 @@
 //! How a product of matrices or a convolution can be computed.
 
+use super::epilogue::PART;
 use super::tiled::Product;
 use super::{MAX_ROUNDS, Tiled};
 use crate::gpu::{Gpu, Shader};
@@ -143,6 +144,14 @@ impl Tile {
     /// Whether it cuts a product of these sizes without a rest, so that tests can be left out.
     pub(super) fn divides(self, rows: usize, cols: usize, depth: usize) -> bool {
         matches!(self, Self::Tiled(tile) if tile.divides(rows, cols, depth))
+    }
+
+    /// In how many parts it leaves sums over `rows` of a result; none where a lane's rows are no whole parts.
+    pub(super) fn parts(self, rows: usize) -> Option<usize> {
+        match self {
+            Self::Lanes { rows: held, .. } => (held as usize).is_multiple_of(PART).then(|| rows.div_ceil(PART)),
+            Self::Tiled(_) => Some(rows.div_ceil(PART)),
+        }
     }
 
     /// Lanes of a workgroup that sums parts.

@@ -52,9 +52,10 @@ struct Sizes {
     eps: f32,
 }
 
-/// Whether parts are so few that each lane may join them all before it does its rows.
+/// Whether parts are so few that each lane may join them all before it does its rows: a part takes longer than a row, and a
+/// dispatch that joins them as long as some.
 fn few(parts: usize, strands: Strands) -> bool {
-    parts <= strands.each
+    parts <= strands.each.min(JOINED).max(strands.each / 16)
 }
 
 /// Parts that are joined to one where they are not few.

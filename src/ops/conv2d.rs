@@ -10,13 +10,10 @@ use super::{Algorithm, Direction, Problem, Tile, images};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Shader, Work};
 use crate::shape::{Layout, padded};
-use crate::tape::{Launch, Tape, Tensor, Wanted};
+use crate::tape::{Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "conv2d.wgsl", text: include_str!("../../shaders/conv2d.wgsl") };
 pub(super) static TILED: Shader = Shader { file: "conv2d_tiled.wgsl", text: include_str!("../../shaders/conv2d_tiled.wgsl") };
-
-/// Rows of the result whose sums are one part; as in `conv2d.wgsl`.
-const PART: usize = 8;
 
 /// Stride, padding and groups of a convolution, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -243,12 +240,21 @@ impl Sizes {
     /// tiles that can, and so are the sums to the bit.
     fn parts(self, algorithm: Algorithm, direction: Direction) -> Option<usize> {
         match algorithm {
-            Algorithm::Direct(Tile::Lanes { rows, .. }) if (rows as usize).is_multiple_of(PART) => {
-                let Product { rows: pixels, times, .. } = self.product(direction);
-                Some(times / self.conv.groups * pixels.div_ceil(PART))
+            Algorithm::Direct(tile) => {
+                let Product { rows, times, .. } = self.product(direction);
+                tile.parts(rows).map(|parts| times / self.conv.groups * parts)
             }
             Algorithm::Winograd { outputs, .. } => Some(self.winograd(outputs).parts(direction)),
-            Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Window(_) | Algorithm::Depthwise { .. } => None,
+            Algorithm::Window(tile) => self.window(direction).sums(tile),
+            Algorithm::Scalar | Algorithm::Depthwise { .. } => None,
+        }
+    }
+
+    /// Record the result by what was chosen for [`Problem::of`] it.
+    fn record(self, tape: &mut Tape, algorithm: Algorithm, [x, weight, y]: [Tensor; 3], epilogue: Epilogue) -> Result<()> {
+        match self.pointwise() {
+            Some(map) => map.forward_by(tape, algorithm, [x, weight, y], epilogue),
+            None => self.forward(tape, algorithm, x, weight, y, epilogue),
         }
     }
 
@@ -277,14 +283,7 @@ impl Sizes {
     pub(super) fn grad_input(self, tape: &mut Tape, x: Tensor, weight: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
         let algorithm = Problem::Conv(Direction::Input, self).algorithm(tape);
-        let epilogue = match (tape.wanted(x), self.parts(algorithm, Direction::Input)) {
-            (Some(Wanted { x: norm_x, stats }), Some(parts)) => {
-                let parts = Epilogue::slopes(tape, parts, x.shape()[1])?;
-                tape.give_slopes(x, parts);
-                Epilogue::Slopes { x: norm_x, stats, parts }
-            }
-            _ => Epilogue::Plain,
-        };
+        let epilogue = Epilogue::of_gradient(tape, x, self.parts(algorithm, Direction::Input))?;
         self.within_rounds(tape.gpu(), algorithm, Direction::Input, (self.co / self.conv.groups).div_ceil(4))?;
         let mut reads = "dy";
         let launch = match algorithm {
@@ -363,20 +362,16 @@ fn record(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv, moments: bool)
     let sizes = Sizes::of(x, weight, conv)?;
     let [oh, ow] = sizes.result();
     let y = tape.output("conv2d", &[sizes.n, sizes.co, oh, ow], Layout::Rows)?;
-    if let Some(map) = sizes.pointwise() {
-        map.forward(tape, x, weight, None, y)?;
-        tape.differentiable(y, &[x, weight], move |tape, dy| {
-            map.grad_input(tape, x, weight, dy)?;
-            map.grad_weight(tape, x, weight, dy)
-        });
-        return Ok((y, None));
-    }
-    let algorithm = Problem::Conv(Direction::Forward, sizes).algorithm(tape);
+    let algorithm = Problem::of(Direction::Forward, sizes).algorithm(tape);
     let parts = sizes.parts(algorithm, Direction::Forward).filter(|_| moments && sizes.n > 0);
     let parts = parts.map(|parts| Epilogue::moments(tape, parts, sizes.co)).transpose()?;
     let epilogue = parts.map_or(Epilogue::Plain, |parts| Epilogue::Moments { parts });
-    sizes.forward(tape, algorithm, x, weight, y, epilogue)?;
+    sizes.record(tape, algorithm, [x, weight, y], epilogue)?;
     tape.differentiable(y, &[x, weight], move |tape, dy| {
+        if let Some(map) = sizes.pointwise() {
+            map.grad_input(tape, x, weight, dy)?;
+            return map.grad_weight(tape, x, weight, dy);
+        }
         sizes.grad_input(tape, x, weight, dy)?;
         sizes.grad_weight(tape, x, weight, dy)
     });
@@ -391,8 +386,8 @@ fn record(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv, moments: bool)
 /// As those two. There is no gradient: to ask for one is an [`Error::Value`].
 pub fn conv2d_then_norm(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv, norm: Norm, then: Then) -> Result<Tensor> {
     let sizes = Sizes::of(x, weight, conv)?;
-    let algorithm = Problem::Conv(Direction::Forward, sizes).algorithm(tape);
-    let y = if sizes.pointwise().is_some() || sizes.parts(algorithm, Direction::Forward).is_none() {
+    let algorithm = Problem::of(Direction::Forward, sizes).algorithm(tape);
+    let y = if sizes.parts(algorithm, Direction::Forward).is_none() {
         let y = conv2d(tape, x, weight, conv)?;
         batch_norm_frozen(tape, y, norm, then)?
     } else {
@@ -403,7 +398,7 @@ pub fn conv2d_then_norm(tape: &mut Tape, x: Tensor, weight: Tensor, conv: Conv, 
             super::expect("conv2d_then_norm", "addend", addend, y.shape().dims(), crate::tape::Element::F32)?;
         }
         let epilogue = Epilogue::Affine { stats: norm.stats, addend: then.addend, relu: then.relu };
-        sizes.forward(tape, algorithm, x, weight, y, epilogue)?;
+        sizes.record(tape, algorithm, [x, weight, y], epilogue)?;
         tape.differentiable(y, &[x, weight, norm.affine], |_, _| {
             let expected = "with the statistics of the batch, or conv2d and batch_norm_frozen one after the other";
             Err(Error::value("conv2d_then_norm", "gradient", expected, "folded into the convolution"))

@@ -3,7 +3,10 @@
 use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::shape::{Layout, padded};
-use crate::tape::{Launch, Tape, Tensor};
+use crate::tape::{Launch, Tape, Tensor, Wanted};
+
+/// Rows of a result whose sums are one part; as in `lib/gemm_lanes.wgsl`.
+pub(super) const PART: usize = 8;
 
 /// What stands in place of `lib/plain.wgsl`.
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +44,17 @@ impl Epilogue {
         const PLAIN: &str = "lib/plain.wgsl";
         match self {
             Self::Plain => launch,
-            Self::Moments { parts } => launch.swap(PLAIN, "lib/moments.wgsl").bind("moments_out", parts),
+            Self::Moments { parts } => {
+                let launch = launch.swap(PLAIN, "lib/moments.wgsl").more_bytes(4 * parts.words());
+                launch.bind("moments_out", parts)
+            }
             Self::Slopes { x, stats, parts } => {
                 let launch = launch.swap(PLAIN, "lib/slopes.wgsl");
-                launch.more_bytes(4 * x.words()).bind("norm_x", x).bind("stats", stats).bind("slopes_out", parts)
+                launch
+                    .more_bytes(4 * (x.words() + parts.words()))
+                    .bind("norm_x", x)
+                    .bind("stats", stats)
+                    .bind("slopes_out", parts)
             }
             Self::Affine { stats, addend, relu } => {
                 let launch = launch.swap(PLAIN, "lib/affine.wgsl").on("RELU", relu).on("ADD", addend.is_some());
@@ -52,6 +62,15 @@ impl Epilogue {
                 launch.bind("stats", stats).bind("addend", addend.unwrap_or(stats))
             }
         }
+    }
+
+    /// What the batch norm behind `x` wants of its gradient, whose share that was asked for just now a kernel is to write that can
+    /// leave sums in so many `parts`.
+    pub(super) fn of_gradient(tape: &mut Tape, x: Tensor, parts: Option<usize>) -> Result<Self> {
+        let (Some(Wanted { x: norm_x, stats }), Some(parts)) = (tape.wanted(x), parts) else { return Ok(Self::Plain) };
+        let parts = Self::slopes(tape, parts, x.shape()[1])?;
+        tape.give_slopes(x, parts);
+        Ok(Self::Slopes { x: norm_x, stats, parts })
     }
 
     /// Room for the moments of `channels` in so many parts.

@@ -1,5 +1,6 @@
+use super::epilogue::Epilogue;
 use super::tiled::{self, Product};
-use super::{Algorithm, Form, Problem, Tile, expect, matrix};
+use super::{Algorithm, Direction, Form, Problem, Tile, expect, matrix};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Shader, Work};
 use crate::shape::{Layout, padded};
@@ -89,7 +90,13 @@ impl Sizes {
 
     /// The tile that this product is to be computed with.
     fn tile(self, tape: &mut Tape, form: Form) -> Tile {
-        match Problem::Gemm(form, self).algorithm(tape) {
+        let algorithm = Problem::Gemm(form, self).algorithm(tape);
+        self.tile_of(algorithm)
+    }
+
+    /// The tile of an algorithm that was chosen for this product.
+    fn tile_of(self, algorithm: Algorithm) -> Tile {
+        match algorithm {
             Algorithm::Direct(tile) | Algorithm::Window(tile) | Algorithm::Winograd { tile, .. } => tile,
             Algorithm::Scalar | Algorithm::Depthwise { .. } => Tile::everywhere(padded(self.cols) / 4),
         }
@@ -98,35 +105,42 @@ impl Sizes {
     /// Record y = x · w (+ bias), w as `[depth][cols]`, with the chosen tile.
     pub(super) fn nn(self, tape: &mut Tape, operands: Operands, bias: Option<Tensor>) -> Result<()> {
         let tile = self.tile(tape, Form::Nn);
-        self.nn_by(tape, tile, operands, bias)
+        self.nn_by(tape, tile, operands, bias, Epilogue::Plain)
     }
 
-    /// The same with `tile`.
-    pub(super) fn nn_by(self, tape: &mut Tape, tile: Tile, operands: Operands, bias: Option<Tensor>) -> Result<()> {
+    /// The same with `tile`, and what `epilogue` does with the result: nothing where there is a bias or more than one product.
+    pub(super) fn nn_by(
+        self,
+        tape: &mut Tape,
+        tile: Tile,
+        operands: Operands,
+        bias: Option<Tensor>,
+        epilogue: Epilogue,
+    ) -> Result<()> {
         self.within_rounds(tape.gpu(), tile)?;
         let Operands { x, w, y, accumulate } = operands;
         let launch = self.launch(tile, "nn", self.depth).on("ACCUMULATE", accumulate);
         let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.depth).param("n", self.cols);
         let launch = launch.param("k_rows", padded(self.depth)).param("split", 1u32).param("has_bias", bias.is_some());
         let launch = launch.bind("x", x).bind("w", w).bind("bias", bias.unwrap_or(w)).bind("y", y);
-        tape.launch(launch.groups(tile.groups(self.rows, padded(self.cols) / 4, self.batch)))
+        tape.launch(epilogue.of(launch.groups(tile.groups(self.rows, padded(self.cols) / 4, self.batch))))
     }
 
     /// Record y = x · wᵀ, w as `[cols][depth]`, with the chosen tile.
     pub(super) fn nt(self, tape: &mut Tape, operands: Operands) -> Result<()> {
         let tile = self.tile(tape, Form::Nt);
-        self.nt_by(tape, tile, operands)
+        self.nt_by(tape, tile, operands, Epilogue::Plain)
     }
 
-    /// The same with `tile`.
-    pub(super) fn nt_by(self, tape: &mut Tape, tile: Tile, operands: Operands) -> Result<()> {
+    /// The same with `tile`, and what `epilogue` does with the result: nothing where there is more than one product.
+    pub(super) fn nt_by(self, tape: &mut Tape, tile: Tile, operands: Operands, epilogue: Epilogue) -> Result<()> {
         self.within_rounds(tape.gpu(), tile)?;
         let Operands { x, w, y, accumulate } = operands;
         let launch = self.launch(tile, "nt", self.depth).on("ACCUMULATE", accumulate);
         let launch = launch.param("batch", self.batch).param("m", self.rows).param("k", self.cols).param("n", self.depth);
         let launch = launch.param("k_rows", padded(self.cols)).param("split", 1u32).param("has_bias", 0u32);
         let launch = launch.bind("x", x).bind("w", w).bind("y", y);
-        tape.launch(launch.groups(tile.groups(self.rows, padded(self.cols) / 4, self.batch)))
+        tape.launch(epilogue.of(launch.groups(tile.groups(self.rows, padded(self.cols) / 4, self.batch))))
     }
 
     /// Record y = xᵀ · w with the chosen tile, in a fixed number of parts over `depth`, summed in order. The result has
@@ -168,22 +182,47 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    /// The product that is its `direction`.
+    pub(super) fn product(self, direction: Direction) -> (Form, Sizes) {
+        let Self { m, k, n } = self;
+        let (form, rows, depth, cols) = match direction {
+            Direction::Forward => (Form::Nn, m, k, n),
+            Direction::Input => (Form::Nt, m, n, k),
+            Direction::Weight => (Form::Tn, k, m, n),
+        };
+        (form, Sizes { batch: 1, rows, depth, cols })
+    }
+
+    /// Record y = x · w by an algorithm that was chosen for it.
+    pub(super) fn forward_by(
+        self,
+        tape: &mut Tape,
+        algorithm: Algorithm,
+        [x, w, y]: [Tensor; 3],
+        epilogue: Epilogue,
+    ) -> Result<()> {
+        let (_, sizes) = self.product(Direction::Forward);
+        sizes.nn_by(tape, sizes.tile_of(algorithm), Operands { x, w, y, accumulate: false }, None, epilogue)
+    }
+
     pub(super) fn forward(self, tape: &mut Tape, x: Tensor, w: Tensor, bias: Option<Tensor>, y: Tensor) -> Result<()> {
-        let sizes = Sizes { batch: 1, rows: self.m, depth: self.k, cols: self.n };
+        let (_, sizes) = self.product(Direction::Forward);
         sizes.nn(tape, Operands { x, w, y, accumulate: false }, bias)
     }
 
     /// Record dx = dy · wᵀ, if a gradient of x is wanted.
     pub(super) fn grad_input(self, tape: &mut Tape, x: Tensor, w: Tensor, dy: Tensor) -> Result<()> {
         let Some(dx) = tape.gradient(x)? else { return Ok(()) };
-        let sizes = Sizes { batch: 1, rows: self.m, depth: self.n, cols: self.k };
-        sizes.nt(tape, Operands { x: dy, w, y: dx.tensor, accumulate: dx.accumulate })
+        let (form, sizes) = self.product(Direction::Input);
+        let tile = sizes.tile(tape, form);
+        let epilogue = Epilogue::of_gradient(tape, x, tile.parts(self.m))?;
+        sizes.nt_by(tape, tile, Operands { x: dy, w, y: dx.tensor, accumulate: dx.accumulate }, epilogue)
     }
 
     /// Record dw = xᵀ · dy, if a gradient of w is wanted.
     pub(super) fn grad_weight(self, tape: &mut Tape, x: Tensor, w: Tensor, dy: Tensor) -> Result<()> {
         let Some(dw) = tape.gradient(w)? else { return Ok(()) };
-        let sizes = Sizes { batch: 1, rows: self.k, depth: self.m, cols: self.n };
+        let (_, sizes) = self.product(Direction::Weight);
         sizes.tn(tape, Operands { x, w: dy, y: dw.tensor, accumulate: dw.accumulate })
     }
 }

@@ -109,6 +109,7 @@ pub fn apart(dispatch: &crate::gpu::Dispatch) -> bool {
 
 /// How many rounds one lane may loop in all. Mesa's llvmpipe ends every loop of an invocation after 65,535 rounds in
 /// total, without a word (measured on 22.3.6), so each op splits its loops to stay below this, and the tests go above.
+/// What is left is for the loops that do not grow with a sum, as those over a tile's stored results (at most 80 rounds).
 const MAX_ROUNDS: usize = 48_000;
 
 /// Refuse what would make one lane loop more often than drivers let it.

@@ -41,13 +41,9 @@ pub enum Problem {
 impl Problem {
     /// A direction of a convolution as it is computed: a product of matrices where every pixel is for itself.
     pub fn of(direction: Direction, sizes: conv2d::Sizes) -> Self {
-        let Some(gemm::Linear { m, k, n }) = sizes.pointwise() else { return Self::Conv(direction, sizes) };
-        let product = |form, rows, depth, cols| Self::Gemm(form, gemm::Sizes { batch: 1, rows, depth, cols });
-        match direction {
-            Direction::Forward => product(Form::Nn, m, k, n),
-            Direction::Input => product(Form::Nt, m, n, k),
-            Direction::Weight => product(Form::Tn, k, m, n),
-        }
+        let Some(map) = sizes.pointwise() else { return Self::Conv(direction, sizes) };
+        let (form, product) = map.product(direction);
+        Self::Gemm(form, product)
     }
 
     /// What it costs by the plain algorithm, with unpadded channels: operands and result moved once.

@@ -1,5 +1,7 @@
 use super::algorithm::LANES;
 use super::conv2d::Sizes;
+use super::epilogue::PART;
+use super::tiled::Product;
 use super::{Algorithm, Direction, MAX_ROUNDS, Tile};
 use crate::gpu::{Gpu, Shader};
 use crate::tape::Launch;
@@ -109,6 +111,13 @@ impl Window {
         let wanted = 256usize.div_ceil(self.tiles(tile));
         let rounds = lines * (ow.div_ceil(rows as usize) + 1);
         wanted.max(rounds.div_ceil(MAX_ROUNDS)).clamp(1, lines.max(1))
+    }
+
+    /// In how many parts it leaves sums over its results, the same as for a direct product; none where a strip is no whole parts.
+    pub(super) fn sums(self, tile: Tile) -> Option<usize> {
+        let Product { rows, times, .. } = self.sizes.product(self.direction);
+        let parts = tile.parts(rows).filter(|_| self.strip_line().is_multiple_of(PART));
+        parts.map(|parts| times / self.sizes.conv.groups * parts)
     }
 
     /// Tiles of the result, without parts.

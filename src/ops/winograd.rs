@@ -175,7 +175,7 @@ impl Winograd {
         let u = self.weight(tape, weight, false)?;
         let m = self.matrices(tape, "spread.y", tiles.count(), co)?;
         let (_, product) = self.product(Direction::Forward);
-        product.nn_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false }, None)?;
+        product.nn_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false }, None, Epilogue::Plain)?;
         tape.launch(tiles.output(self.sizes.result(), co, epilogue).bind("x", m).bind("y", y))
     }
 
@@ -195,7 +195,7 @@ impl Winograd {
         let u = self.weight(tape, weight, true)?;
         let m = self.matrices(tape, "spread.dx", tiles.count(), ci)?;
         let (_, product) = self.product(Direction::Input);
-        product.nt_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false })?;
+        product.nt_by(tape, tile, Operands { x: v, w: u, y: m, accumulate: false }, Epilogue::Plain)?;
         let launch = tiles.output([h, w], ci, epilogue).on("ACCUMULATE", dx.accumulate);
         tape.launch(launch.bind("x", m).bind("y", dx.tensor))
     }

@@ -11,10 +11,10 @@ use instdisc::shape::Layout::{Rows, Weight};
 use instdisc::tape::{Part, Program, StoreBuilder, Tape, Tensor};
 use instdisc::twin::compare::{relative_norm, within_bound};
 use instdisc::twin::{self, Reference, wide};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// n, channels in of a group, channels out, height, width, kernel, stride, groups.
-const SHAPES: [[usize; 8]; 9] = [
+const SHAPES: [[usize; 8]; 14] = [
     [1, 1, 1, 3, 3, 3, 1, 1],
     [2, 4, 8, 7, 5, 3, 1, 1],
     [3, 9, 5, 9, 11, 3, 1, 1],
@@ -24,6 +24,11 @@ const SHAPES: [[usize; 8]; 9] = [
     [2, 8, 16, 6, 10, 3, 1, 2],
     [4, 32, 64, 16, 16, 3, 1, 1],
     [1, 3, 12, 15, 13, 7, 2, 1],
+    [2, 20, 35, 9, 7, 1, 1, 1],
+    [2, 64, 64, 8, 8, 1, 1, 1],
+    [2, 3, 16, 5, 16, 3, 1, 1],
+    [1, 8, 16, 6, 24, 3, 1, 2],
+    [1, 8, 16, 9, 32, 3, 2, 2],
 ];
 
 fn numbers(count: usize, number: u32) -> Vec<f32> {
@@ -31,14 +36,37 @@ fn numbers(count: usize, number: u32) -> Vec<f32> {
     (0..count).map(|_| random.normal()).collect()
 }
 
-/// Every algorithm for a shape that leaves sums, and those that do not in one word.
-fn algorithms(gpu: &Gpu, shape: [usize; 8]) -> Vec<Option<String>> {
+/// Of the tiles for GPUs, which take seconds to compile for a processor and differ in sizes alone, those that stand for all.
+const TILES: [&str; 3] = ["tiled 32x32x16 4x4", "tiled 64x64x8 8x8", "tiled 128x8x8 4x4"];
+
+/// What is preferred, and every algorithm for a shape; of the tiles for GPUs some.
+fn algorithms(gpu: &Gpu, shape: [usize; 8], tiles: &[&str]) -> Vec<Option<String>> {
     let [n, ci, co, h, w, k, stride, groups] = shape;
     let conv = Conv { stride, pad: k / 2, groups };
     let sizes = ops::ConvSizes { n, h, w, ci, co, kh: k, kw: k, conv };
-    let all = Problem::Conv(ops::Direction::Forward, sizes).candidates(gpu);
-    let lanes = all.into_iter().map(|a| a.to_string()).filter(|a| !a.contains("tiled"));
-    [None].into_iter().chain(lanes.map(Some)).collect()
+    let all = Problem::of(ops::Direction::Forward, sizes).candidates(gpu);
+    let few = |a: &String| !a.contains("tiled") || tiles.iter().any(|tile| a.ends_with(tile));
+    let all = all.into_iter().map(|a| a.to_string()).filter(few);
+    [None].into_iter().chain(all.map(Some)).collect()
+}
+
+/// What computed a convolution's result or its input's gradient, and whether it leaves sums over it: where a lane or a workgroup
+/// holds whole parts of 8 rows of pixels, which by strips takes lines of whole parts too.
+fn leaves_sums(program: &Program, shape: [usize; 8], forward: bool) -> (String, bool) {
+    let [_, _, _, _, w, k, stride, _] = shape;
+    let (keys, line) = if forward {
+        (["conv2d.forward", "gemm.nn"], (w + k / 2 * 2 - k) / stride + 1)
+    } else {
+        (["conv2d.grad_input", "gemm.nt"], w.div_ceil(stride))
+    };
+    let of = |problem: &str| keys.iter().any(|key| problem.starts_with(key));
+    let (_, algorithm) = program.choices().iter().find(|(problem, _)| of(problem)).unwrap();
+    let rows = |family: &str| -> Option<usize> { algorithm.strip_prefix(family)?.split('x').next()?.parse().ok() };
+    let leaves = algorithm.starts_with("winograd")
+        || algorithm.starts_with("direct tiled")
+        || rows("direct lanes ").is_some_and(|rows| rows.is_multiple_of(8))
+        || rows("window lanes ").is_some_and(|rows| rows.is_multiple_of(8) && line.is_multiple_of(8));
+    (algorithm.to_owned(), leaves)
 }
 
 struct Net {
@@ -81,7 +109,7 @@ fn moments_that_a_convolution_leaves_are_those_of_its_result() {
     let (mut count, mut with, mut worst) = (0, 0, 0.0f64);
     for shape in SHAPES {
         let mut direct: Option<Vec<f32>> = None;
-        for algorithm in algorithms(gpu(), shape) {
+        for algorithm in algorithms(gpu(), shape, &TILES[..1]) {
             let mut choices = gpu().choices().clone();
             algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
             let gpu = gpu().with_choices(choices);
@@ -94,6 +122,8 @@ fn moments_that_a_convolution_leaves_are_those_of_its_result() {
                 let found = program.inspect().unwrap();
                 assert!(found.overrun.is_empty() && found.unwritten.is_empty(), "{shape:?} {algorithm:?}: {found:?}");
                 let leaves = program.dispatches().iter().all(|d| d.kernel.variant.entry != "moments");
+                let (by, expected) = leaves_sums(&program, shape, true);
+                assert_eq!(leaves, fused && expected, "{shape:?} {by}: whether it leaves moments");
                 (program.read(net.y).unwrap(), program.read(net.z).unwrap(), leaves)
             };
             let ((y, z, leaves), (plain, _, apart)) = (run(true), run(false));
@@ -117,8 +147,10 @@ fn moments_that_a_convolution_leaves_are_those_of_its_result() {
     assert!(2 * with > count);
 }
 
-/// z = relu(norm(x)), whose gradient comes from a convolution of it, and before that from an addition.
-fn gradients(gpu: &Gpu, shape: [usize; 8], shared: bool, wanted: bool) -> (Vec<Vec<f32>>, bool) {
+/// z = relu(norm(x)), whose gradient comes from a convolution of it, and before that from an addition; with a weight and a gradient of
+/// `whole` numbers all sums of the convolution are exact. What the norm's inputs get, and what wrote the convolution's gradient if it
+/// left the slopes.
+fn gradients(gpu: &Gpu, shape: [usize; 8], shared: bool, wanted: bool, whole: bool) -> (Vec<Vec<f32>>, Option<String>) {
     let [n, ci, co, h, w, k, stride, groups] = shape;
     let mut tape = Tape::new(gpu);
     let c = ci * groups;
@@ -142,29 +174,33 @@ fn gradients(gpu: &Gpu, shape: [usize; 8], shared: bool, wanted: bool) -> (Vec<V
     tape.backward_from(y, upstream).unwrap();
     let (dx, daffine) = (tape.grad(x).unwrap(), tape.grad(affine).unwrap());
     let mut program = tape.compile_guarded().unwrap();
-    for (i, tensor) in [x, weight, affine, upstream].into_iter().enumerate() {
-        program.write(tensor, &numbers(tensor.shape().count(), i as u32)).unwrap();
+    for (i, tensor) in [x, affine, weight, upstream].into_iter().enumerate() {
+        let values = numbers(tensor.shape().count(), i as u32);
+        let values = values.into_iter().map(|v| if whole && i > 1 { (4.0 * v).round() } else { v });
+        program.write(tensor, &values.collect::<Vec<_>>()).unwrap();
     }
     program.run().unwrap();
     let found = program.inspect().unwrap();
     assert!(found.overrun.is_empty() && found.unwritten.is_empty(), "{shape:?}: {found:?}");
     let left = program.dispatches().iter().all(|d| d.kernel.variant.entry != "slopes");
-    (vec![program.read(dx).unwrap(), program.read(daffine).unwrap()], left)
+    let (by, expected) = leaves_sums(&program, shape, false);
+    assert_eq!(left, wanted && expected, "{shape:?} {by}: whether it leaves slopes");
+    (vec![program.read(dx).unwrap(), program.read(daffine).unwrap()], left.then_some(by))
 }
 
 #[test]
 fn slopes_that_a_gradient_leaves_give_the_norm_the_gradient_of_a_pass_of_its_own() {
     let (mut count, mut with, mut worst) = (0, 0, 0.0f64);
     for shape in SHAPES {
-        for algorithm in algorithms(gpu(), shape) {
+        for algorithm in algorithms(gpu(), shape, &TILES[..1]) {
             let mut choices = gpu().choices().clone();
             algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
             let gpu = gpu().with_choices(choices);
             for shared in [false, true] {
-                let (fused, left) = gradients(&gpu, shape, shared, true);
-                let (apart, never) = gradients(&gpu, shape, shared, false);
-                assert!(!never);
-                (count, with) = (count + 1, with + usize::from(left));
+                let (fused, left) = gradients(&gpu, shape, shared, true, false);
+                let (apart, never) = gradients(&gpu, shape, shared, false, false);
+                assert!(never.is_none());
+                (count, with) = (count + 1, with + usize::from(left.is_some()));
                 for (fused, apart) in fused.iter().zip(&apart) {
                     // Both sums are of the same terms in other orders.
                     let most = apart.iter().fold(0.0f64, |most, v| most.max(f64::from(v.abs())));
@@ -186,7 +222,7 @@ fn slopes_that_a_gradient_leaves_give_the_norm_the_gradient_of_a_pass_of_its_own
 fn the_gradient_of_a_norms_relu_is_whole_where_it_was_asked_for_before_and_refused_elsewhere() {
     let [n, ci, co, h, w, k, ..] = SHAPES[7];
     let conv = Conv { stride: 1, pad: k / 2, groups: 1 };
-    for algorithm in algorithms(gpu(), SHAPES[7]) {
+    for algorithm in algorithms(gpu(), SHAPES[7], &TILES) {
         let mut choices = gpu().choices().clone();
         algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
         let gpu = gpu().with_choices(choices);
@@ -220,11 +256,57 @@ fn the_gradient_of_a_norms_relu_is_whole_where_it_was_asked_for_before_and_refus
     }
 }
 
+/// The parts of the moments that a convolution of whole numbers leaves, and what left them.
+fn moments(gpu: &Gpu, shape: [usize; 8]) -> Option<(Vec<Vec<f32>>, String)> {
+    let [n, ci, co, h, w, k, stride, groups] = shape;
+    let mut tape = Tape::new(gpu);
+    let x = tape.input("x", &[n, ci * groups, h, w], Rows).unwrap();
+    let weight = tape.input("weight", &[co, ci, k, k], Weight).unwrap();
+    let (y, parts) = ops::conv2d_with_moments(&mut tape, x, weight, Conv { stride, pad: k / 2, groups }).unwrap();
+    let parts = parts?;
+    [y, parts].into_iter().for_each(|t| tape.keep(t).unwrap());
+    let mut program = tape.compile().unwrap();
+    for (i, tensor) in [x, weight].into_iter().enumerate() {
+        let values = numbers(tensor.shape().count(), i as u32).into_iter().map(|v| (4.0 * v).round());
+        program.write(tensor, &values.collect::<Vec<_>>()).unwrap();
+    }
+    program.run().unwrap();
+    let (by, _) = leaves_sums(&program, shape, true);
+    Some((vec![program.read(y).unwrap(), program.read(parts).unwrap()], by))
+}
+
+/// Winograd's kernels have other parts.
+#[test]
+fn sums_have_the_same_bits_whatever_kernel_leaves_them() {
+    let mut seen = [BTreeSet::new(), BTreeSet::new()];
+    for shape in SHAPES {
+        let mut first: [Option<(Vec<Vec<f32>>, String)>; 2] = [None, None];
+        for algorithm in algorithms(gpu(), shape, &TILES).into_iter().flatten() {
+            let mut choices = gpu().choices().clone();
+            choices.allow_winograd(false);
+            choices.set("*", algorithm.as_str());
+            let gpu = gpu().with_choices(choices);
+            let (slopes, left) = gradients(&gpu, shape, false, true, true);
+            for (i, found) in [moments(&gpu, shape), left.map(|by| (slopes, by))].into_iter().enumerate() {
+                let Some((sums, by)) = found else { continue };
+                let (expected, whose) = first[i].get_or_insert_with(|| (sums.clone(), by.clone()));
+                assert!(sums == *expected, "{shape:?} {}: {by} and {whose} leave other bits", ["moments", "slopes"][i]);
+                seen[i].insert(by);
+            }
+        }
+    }
+    for (what, seen) in ["moments", "slopes"].iter().zip(&seen) {
+        println!("scorecard fused {what}: the same bits by {} kernels", seen.len());
+        let families = ["direct lanes", "direct tiled", "window lanes"];
+        assert!(families.iter().all(|family| seen.iter().any(|by| by.starts_with(family))), "{what}: {seen:?}");
+    }
+}
+
 #[test]
 fn a_folded_norm_gives_what_the_norm_behind_the_convolution_gives() {
     for shape in SHAPES {
         let [n, ci, co, h, w, k, stride, groups] = shape;
-        for algorithm in algorithms(gpu(), shape) {
+        for algorithm in algorithms(gpu(), shape, &TILES[..1]) {
             for add in [false, true] {
                 let mut choices = gpu().choices().clone();
                 algorithm.iter().for_each(|a| choices.set("*", a.as_str()));
