@@ -6,8 +6,8 @@
 //   merge     loss = top + ln mass - s_own;   d loss / d f = (pull / mass - v_own) / tau, times `share`
 // Shapes:   f, slope, self_rows [b, DIM]; bank [rows, DIM]: the rows from `shard` on; own [b]; parts [chunks, b, DIM + 4]:
 //           pull, then top, mass, s_own or 0, 0; losses [b] padded.
-// Dispatch: stream: a lane a sample, LANES samples and rows begin .. end of one chunk a workgroup, samples fastest, goes on
-//           with the parts unless begin = 0; merge: a lane a vec4 of a sample, 64 a workgroup, samples padded to 4. Folded.
+// Dispatch: stream: a lane a sample and chunk, SAMPLES samples and rows begin .. end of LANES / SAMPLES chunks a workgroup,
+//           samples fastest, goes on with the parts unless begin = 0; merge: a lane a vec4 of a sample, 64 a workgroup, samples padded to 4. Folded.
 // Order:    rows of a chunk rising, two at a time, what came before scaled whenever the maximum rises; chunks rising.
 // Safety:   a row is below its chunk's end and n, and the host binds a shard that holds the whole chunk; own rows are
 //           clamped to n - 1.
@@ -38,6 +38,7 @@ struct Params {
 
 // tune
 const DIM4 = 32u; // DIM / 4
+const SAMPLES = 8u; // of a workgroup: fewer, where the batch is smaller, and more chunks
 const LANES = 8u;
 
 // Where the part of a chunk of a sample begins.
@@ -56,10 +57,10 @@ fn stream(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let size = params;
-    let teams = (size.batch + LANES - 1u) / LANES;
-    let place = folded(group, groups) / teams;
+    let teams = (size.batch + SAMPLES - 1u) / SAMPLES;
+    let place = folded(group, groups) / teams * (LANES / SAMPLES) + lane / SAMPLES;
     let chunk = size.chunk + place;
-    let b = folded(group, groups) % teams * LANES + lane;
+    let b = folded(group, groups) % teams * SAMPLES + lane % SAMPLES;
     if place >= size.chunks || b >= size.batch {
         return;
     }

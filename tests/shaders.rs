@@ -55,9 +55,10 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
         "batch_norm.wgsl" => all.push((vec![("LANES", 8)], Vec::new())),
-        "softmax.wgsl" => all.extend(
-            [1, 2, 32, 33, 128].into_iter().flat_map(|dim| [Vec::new(), HALF.to_vec()].map(|swap| (vec![("DIM4", dim)], swap))),
-        ),
+        "softmax.wgsl" => {
+            let sizes = [(1, 1), (2, 2), (32, 4), (33, 8), (128, 8)].map(|(dim, s)| vec![("DIM4", dim), ("SAMPLES", s)]);
+            all.extend(sizes.into_iter().flat_map(|size| [Vec::new(), HALF.to_vec()].map(|swap| (size.clone(), swap))));
+        }
         "softmax_tiled.wgsl" => {
             let sizes = [(1, 1, 8), (8, 1, 8), (9, 2, 8), (32, 4, 8), (64, 8, 8), (65, 16, 4), (128, 16, 4)];
             let of = sizes.map(|(dim, team, block)| vec![("DIM4", dim), ("TEAM", team), ("BLOCK", block)]);

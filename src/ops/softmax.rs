@@ -18,8 +18,9 @@ struct Stream {
     tiled: bool,
     /// Lanes that share a sample.
     team: usize,
-    /// Samples of a workgroup.
+    /// Samples of a workgroup, and chunks.
     samples: usize,
+    together: usize,
     /// Rows that a workgroup takes at a time.
     block: usize,
     /// Rows of a chunk that a dispatch may take.
@@ -29,24 +30,25 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(gpu: &Gpu, dim4: usize) -> Self {
+    fn new(gpu: &Gpu, batch: usize, dim4: usize) -> Self {
         if gpu.facts().software {
             // Two rows cost a lane two loops over their columns.
             let step = (super::MAX_ROUNDS / (2 * dim4 + 1) * 2).max(2);
-            return Self { tiled: false, team: 1, samples: 8, block: 2, step, chunks: 64 };
+            let samples = batch.next_power_of_two().clamp(1, 8);
+            return Self { tiled: false, team: 1, samples, together: 8 / samples, block: 2, step, chunks: 64 };
         }
         let team = dim4.div_ceil(8).next_power_of_two();
         let block = if dim4 <= 64 { 8 } else { 4 };
         // To bring the block, and of each row its dot product, and twice the sum over the team.
         let rounds = 1 + (block * dim4).div_ceil(256) + block * (2 * team + 3);
-        Self { tiled: true, team, samples: 256 / team, block, step: super::MAX_ROUNDS / rounds * block, chunks: 256 }
+        Self { tiled: true, team, samples: 256 / team, together: 1, block, step: super::MAX_ROUNDS / rounds * block, chunks: 256 }
     }
 
     fn launch(self) -> Launch {
         if self.tiled {
             Launch::new(&TILED, "stream").tune("TEAM", self.team as u32).tune("BLOCK", self.block as u32)
         } else {
-            Launch::new(&SHADER, "stream")
+            Launch::new(&SHADER, "stream").tune("SAMPLES", self.samples as u32)
         }
     }
 }
@@ -82,7 +84,7 @@ pub fn softmax(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, own: Tensor, t
         return Err(Error::value("softmax", "bank", "at least one row of 1 to 512 columns", format!("[{n}, {dim}]")));
     }
     let dim4 = padded(dim) / 4;
-    let by = Stream::new(tape.gpu(), dim4);
+    let by = Stream::new(tape.gpu(), batch, dim4);
     // Chunks depend on the bank and its tile alone: the same bits whatever the batch and the number of shards.
     let chunk_rows = n.div_ceil(by.chunks).next_power_of_two().max(256).min(bank.tile());
     let chunks = n.div_ceil(chunk_rows);
@@ -108,7 +110,7 @@ pub fn softmax(tape: &mut Tape, f: Tensor, bank: impl Into<Bank>, own: Tensor, t
             let rows = count * by.step.min(chunk_rows - begin).min(n);
             let again = if begin > 0 { 2 } else { 1 };
             let words = teams * rows * bank.row_words(dim) + again * count * batch * (padded(dim) + 4);
-            let stream = stream.bind("self_rows_out", self_rows).groups(teams * count);
+            let stream = stream.bind("self_rows_out", self_rows).groups(teams * count.div_ceil(by.together));
             tape.launch(stream.work(Work::new(4 * batch * rows * dim, words)))?;
         }
     }
