@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
+// needs: lib/grid.wgsl lib/pixel.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
 // conv2d_tiled: convolution of images and its gradients on GPUs; implicit GEMMs, no im2col buffer.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //                rows: pixels of y; columns: o; reduction: r, s, c
@@ -32,7 +32,7 @@
 // Safety:   rows and columns are clamped to the last one before a load and tested before a store; taps outside the image
 //           and steps past the end load from the start and count as zero. Needs all sizes > 0 and split <= n oh.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together:
-//           there keep up(reduction, TILE_K) (TILE_K + 1) plus the steps from tap to tap (grad_weight: from line to line)
+//           there keep up(reduction, TILE_K) (TILE_K + 1) plus the steps from tap to tap
 //           and 18 for the stored tile below that.
 // Source:   implicit GEMM as in cuDNN (Chetlur et al. 2014); strided gradients by output parity; split-K as in CUTLASS.
 
@@ -136,31 +136,6 @@ fn walked(start: Walk, step: u32, wide: u32, deep: u32) -> Walk {
         if to.column == wide {
             to.column = 0u;
             to.row++;
-        }
-    }
-    return to;
-}
-
-// A pixel: its column, its line, its image.
-struct Pixel {
-    q: u32,
-    p: u32,
-    b: u32,
-}
-
-fn pixel_of(index: u32, wide: u32, high: u32) -> Pixel {
-    return Pixel(index % wide, index / wide % high, index / wide / high);
-}
-
-fn moved(start: Pixel, step: u32, wide: u32, high: u32) -> Pixel {
-    var to = start;
-    to.q += step;
-    while to.q >= wide {
-        to.q -= wide;
-        to.p++;
-        if to.p == high {
-            to.p = 0u;
-            to.b++;
         }
     }
     return to;
@@ -379,6 +354,7 @@ fn grad_weight(
     let s = own / ci4 % size.kw - size.pad;
     let channel = part * ci4 + own % ci4;
     var a_step = steps_of(lane, M4);
+    let ahead = pixel_of(TILE_K, size.ow, size.oh);
     var p0 = pixel_of(start + a_step.x, size.ow, size.oh);
     var p1 = pixel_of(start + a_step.y, size.ow, size.oh);
     var p2 = pixel_of(start + a_step.z, size.ow, size.oh);
@@ -402,13 +378,13 @@ fn grad_weight(
                 b = dy_at(dy_next, (b_step < vec4(steps)) | vec4(ALIGNED), B_EACH);
             }
             a_step += TILE_K;
-            p0 = moved(p0, TILE_K, size.ow, size.oh);
+            p0 = moved(p0, ahead, size.ow, size.oh);
             if A_EACH > 1u {
-                p1 = moved(p1, TILE_K, size.ow, size.oh);
+                p1 = moved(p1, ahead, size.ow, size.oh);
             }
             if A_EACH > 2u {
-                p2 = moved(p2, TILE_K, size.ow, size.oh);
-                p3 = moved(p3, TILE_K, size.ow, size.oh);
+                p2 = moved(p2, ahead, size.ow, size.oh);
+                p3 = moved(p3, ahead, size.ow, size.oh);
             }
             b_step += TILE_K;
             dy_next += TILE_K * ys;
