@@ -282,7 +282,8 @@ impl Shared {
         let skipped = match &self.broken {
             Broken::Refused => indices.iter().try_for_each(|&index| take(index)).map(|()| Vec::new()),
             Broken::LeftOut => {
-                let broken = indices.iter().filter_map(|&index| take(index).err().map(|error| Skipped::from(index, error)));
+                let broken =
+                    indices.iter().filter_map(|&index| take(index).err().map(|error| Skipped::unless_other(index, error)));
                 broken.collect()
             }
             Broken::StandIn(sampler, most) => take_or_skip(indices, || sampler.stand_ins(step), *most, take),

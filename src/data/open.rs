@@ -60,7 +60,7 @@ pub struct Options {
     pub classes: Option<u32>,
     /// The names of the images that a folder of images had when a run began, in order, which it is to have again: files that came since
     /// are left out, and what went or broke since keeps its place, as an error when it is asked for. `limit` and
-    /// `skip_broken` then go without a meaning.
+    /// `skip_broken` then change nothing.
     pub names: Option<Arc<[String]>>,
     /// Files of a folder of images that need not be read to be opened; what was found under other `limits` has no place here.
     pub known: Option<Arc<Known>>,

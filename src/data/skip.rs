@@ -19,7 +19,7 @@ impl Skipped {
     ///
     /// # Errors
     /// `error` itself, if it is of another kind.
-    pub(crate) fn from(index: u32, error: Error) -> Result<Self> {
+    pub(crate) fn unless_other(index: u32, error: Error) -> Result<Self> {
         match error {
             Error::Data { path, reason } => Ok(Self { index, path, reason }),
             Error::Io { doing, path, source } => Ok(Self { index, path, reason: format!("{doing}: {source}") }),
@@ -34,7 +34,7 @@ impl Skipped {
     /// The error of an image that is one too many.
     pub(crate) fn too_many(&self, most: usize) -> Error {
         let reason = format!(
-            "{}; with it more than {most} of the images of an epoch cannot be read, too many to skip (more than 0.1 %, and more than one): look at the disk, then begin again or go on with --resume",
+            "{}; with it more than {most} of the images cannot be read, too many to skip (more than 0.1 %, and more than one): look at the disk, then begin again, or go on with --resume --skip-broken",
             self.reason
         );
         Error::data(&self.path, reason)
@@ -56,7 +56,7 @@ pub(crate) fn take_or_skip(
     let (mut skipped, mut broken) = (Vec::new(), 0);
     let mut taken = |index: u32| -> Result<Option<Skipped>> {
         let Err(error) = take(index) else { return Ok(None) };
-        let image = Skipped::from(index, error)?;
+        let image = Skipped::unless_other(index, error)?;
         broken += 1;
         if broken > most { Err(image.too_many(most)) } else { Ok(Some(image)) }
     };

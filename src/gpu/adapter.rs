@@ -131,7 +131,10 @@ pub(super) fn open(options: &OpenOptions) -> Result<(wgpu::Device, wgpu::Queue, 
     let adapter = all.swap_remove(place);
     let mut facts = AdapterFacts::of(&adapter);
     let as_gpu = options.as_gpu || std::env::var_os("INSTDISC_AS_GPU").is_some_and(|v| v == "1");
-    facts.software &= !as_gpu;
+    if facts.software && as_gpu {
+        facts.software = false;
+        facts.driver += ", as a GPU"; // so that a run which goes on otherwise says so
+    }
     // Subgroups only where kernels use them: on Vulkan the feature lets every pipeline's subgroups vary in size.
     let useful = if facts.software { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
     let descriptor = wgpu::DeviceDescriptor {

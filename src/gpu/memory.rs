@@ -57,7 +57,7 @@ impl Gpu {
         if memory.of_machine.load(Ordering::SeqCst)
             && let Some(left) = of_machine()
         {
-            memory.limit.store(left.saturating_add(memory.held.load(Ordering::SeqCst)), Ordering::SeqCst);
+            return Some(left.saturating_add(memory.held.load(Ordering::SeqCst)));
         }
         let limit = memory.limit.load(Ordering::SeqCst);
         (limit < u64::MAX).then_some(limit)

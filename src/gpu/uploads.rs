@@ -44,8 +44,8 @@ impl Uploads {
         if words > Self::DIRECT { Self::DEPTH * words.next_power_of_two() } else { 0 }
     }
 
-    /// Write `words` at word `offset` of `buffer`, before anything that is submitted later. Waits only where three writes are
-    /// under way.
+    /// Write `words` at word `offset` of `buffer`, before anything that is submitted later. Waits only where three writes through
+    /// the ring are under way. What does not go through it is held until something is submitted: see [`settle`](Self::settle).
     ///
     /// # Errors
     /// [`Error::Value`] past the end of the buffer, [`Error::OutOfMemory`], [`Error::Timeout`], [`Error::DeviceLost`].
@@ -87,6 +87,17 @@ impl Uploads {
         })?;
         self.ring[slot] = Some(Staging { buffer: staging, submission, mapped });
         Ok(())
+    }
+
+    /// Wait until the device has all that was written: for those who write much before they submit anything.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::DeviceLost`].
+    pub fn settle(&self) -> Result<()> {
+        let nothing = || self.gpu.inner.device.create_command_encoder(&Default::default()).finish();
+        let commands = self.gpu.scoped("settle", 0, nothing)?;
+        self.gpu.submit("settle", commands)?;
+        self.gpu.wait()
     }
 }
 

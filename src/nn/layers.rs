@@ -142,7 +142,8 @@ impl Statistics {
         Bound { offset: 5 * words.start, words: 5 * words.len(), ..self.range.clone() }
     }
 
-    /// Record the move of the running statistics of the norms that were recorded, of no others.
+    /// Record the move of the running statistics of the norms that were recorded. They are moved together, from the first to the
+    /// last: a norm that is declared between two of them must be recorded too.
     ///
     /// # Errors
     /// Those of [`ops::batch_norm_running`].

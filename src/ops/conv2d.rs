@@ -162,6 +162,7 @@ impl Sizes {
         let lines = self.n * oh;
         let (wanted, rounds) = match algorithm {
             Algorithm::Direct(Tile::Tiled(tile)) => {
+                // At most twice the pixels; not less, since the number of parts decides bits.
                 (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
             }
             Algorithm::Window(tile) => return self.window(Direction::Weight).parts(tile),

@@ -64,8 +64,8 @@ impl Epilogue {
         }
     }
 
-    /// What the batch norm behind `x` wants of its gradient, whose share that was asked for just now a kernel is to write that can
-    /// leave sums in so many `parts`.
+    /// What a kernel that is about to write into the gradient of `x` does for the batch norm that made `x`: nothing, unless it is the
+    /// last to write there and can leave sums, in so many `parts`.
     pub(super) fn of_gradient(tape: &mut Tape, x: Tensor, parts: Option<usize>) -> Result<Self> {
         let (Some(Wanted { x: norm_x, stats }), Some(parts)) = (tape.wanted(x), parts) else { return Ok(Self::Plain) };
         let parts = Self::slopes(tape, parts, x.shape()[1])?;

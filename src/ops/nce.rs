@@ -22,22 +22,19 @@ struct Gather {
 
 impl Gather {
     fn new(gpu: &Gpu, negatives: usize, dim4: usize) -> Result<Self> {
-        if !gpu.facts().software {
-            let (parts, team) = (8, team(dim4));
-            let at_once = 4 * 256 / team; // ROUND of the shader
-            let rounds = (negatives / parts + 1).div_ceil(at_once) * (team + 1) + at_once;
-            super::within_rounds("nce (negatives)", rounds)?;
-            return Ok(Self { tiled: true, parts });
-        }
-        // Two loops over the columns of a row, and finding it. More lanes where one would loop too long.
-        let rounds = negatives * (2 * dim4 + 3);
-        let parts = rounds.div_ceil(super::MAX_ROUNDS).next_power_of_two().max(32);
+        let tiled = !gpu.facts().software;
+        // Rounds that a row costs: two loops over its columns, and finding it; or the sum over a team, shared by ROUND rows.
+        let rounds = if tiled { ((team(dim4) + 1) * team(dim4)).div_ceil(1024) } else { 2 * dim4 + 3 };
+        let least = if tiled { 8 } else { 32 };
+        // More parts where a lane would loop too long; a GPU's lanes also loop over the rows of a round at the end.
+        let most = super::MAX_ROUNDS - 1024;
+        let parts = (negatives * rounds).div_ceil(most).next_power_of_two().max(least);
         if parts > 256 {
-            let (asked, allowed) = (negatives as u64, (256 * super::MAX_ROUNDS / (2 * dim4 + 3)) as u64);
+            let (asked, allowed) = (negatives as u64, (256 * most / rounds) as u64);
             let advice = "draw fewer negatives, or use the exact softmax";
             return Err(Error::Limit { what: "nce (negatives)".into(), asked, allowed, advice });
         }
-        Ok(Self { tiled: false, parts })
+        Ok(Self { tiled, parts })
     }
 
     fn launch(self, dim4: usize, batch: usize) -> Launch {

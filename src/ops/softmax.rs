@@ -18,8 +18,9 @@ struct Stream {
     tiled: bool,
     /// Lanes that share a sample.
     team: usize,
-    /// Samples of a workgroup, and chunks.
+    /// Samples of a workgroup.
     samples: usize,
+    /// Chunks of a workgroup.
     together: usize,
     /// Rows that a workgroup takes at a time.
     block: usize,
@@ -41,7 +42,7 @@ impl Stream {
         let block = if dim4 <= 64 { 8 } else { 4 };
         // To bring the block, and of each row its dot product, and twice the sum over the team.
         let rounds = 1 + (block * dim4).div_ceil(256) + block * (2 * team + 3);
-        Self { tiled: true, team, samples: 256 / team, together: 1, block, step: super::MAX_ROUNDS / rounds * block, chunks: 256 }
+        Self { tiled: true, team, samples: 256 / team, together: 1, block, step: super::MAX_ROUNDS / rounds * block, chunks: 128 }
     }
 
     fn launch(self) -> Launch {

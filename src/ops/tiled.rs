@@ -41,12 +41,12 @@ const BUSY_GROUPS: usize = 64;
 const BUSY_LANES: usize = 32 * 256;
 
 /// The fewest steps of a sum that are worth a part of their own.
-const PART: usize = 256;
+const FEWEST_STEPS: usize = 256;
 
 /// Parts of a sum of `steps` steps, for a result of so many tiles: four times what keeps a GPU busy, so that the last
 /// round of workgroups leaves little of it idle, in parts that are long enough to pay for their own sum.
 pub(super) fn parts(tiles: usize, steps: usize) -> usize {
-    (4 * BUSY_GROUPS / tiles.max(1)).min(steps / PART).max(1)
+    (4 * BUSY_GROUPS / tiles.max(1)).min(steps / FEWEST_STEPS).max(1)
 }
 
 impl Tiled {

@@ -101,19 +101,21 @@ impl Supply {
     }
 
     pub(super) fn streamed(source: &Source, why: &str) -> Self {
-        Self { resident: None, why: format!("streamed by decoding threads: {why}"), most_skipped: most_skipped(source) }
+        Self { resident: None, why: format!("streamed by decoding threads: {why}"), most_skipped: allowed_to_skip(source) }
     }
 
     fn packed(gpu: &Gpu, source: &Source, words: u64) -> Result<Self> {
         /// Images at once on their way to the device.
         const TOGETHER: usize = 64;
+        /// Words that may be held on their way.
+        const ON_THE_WAY: usize = 16 << 20;
         let Source { dataset, threads, skip_broken, .. } = source;
-        let most_skipped = most_skipped(source);
+        let most_skipped = allowed_to_skip(source);
         let n = dataset.len();
         let mut uploads = gpu.uploads();
         let words = usize::try_from(words).unwrap_or(usize::MAX / 4);
         let pixels = Bound { buffer: gpu.buffer("images", words)?, offset: 0, words };
-        let (mut table, mut broken, mut at) = (vec![[0; 4]; n], BTreeMap::new(), 0);
+        let (mut table, mut broken, mut at, mut settled) = (vec![[0; 4]; n], BTreeMap::new(), 0, 0);
         let listed = if *skip_broken { Loader::listed_skipping } else { Loader::listed };
         for batch in listed(dataset.clone(), (0..n as u32).collect(), TOGETHER, *threads)? {
             let batch = batch?;
@@ -135,6 +137,10 @@ impl Supply {
                 table[index as usize] = [at as u32 + first, width, height, index];
             }
             at += batch.pixels.len();
+            if at - settled > ON_THE_WAY {
+                uploads.settle()?;
+                settled = at;
+            }
         }
         let why = format!("{} stay on the device", size(words as u64));
         Ok(Self { resident: Some(Resident { pixels, table: table.into(), broken: broken.into() }), why, most_skipped })
@@ -216,15 +222,15 @@ fn words(dataset: &dyn Dataset) -> Option<u64> {
     (0..dataset.len()).map(|i| dataset.bytes(i).map(|bytes| bytes.div_ceil(4))).sum()
 }
 
-/// The most words that a step of so many images can have, where sizes are known.
-pub(super) fn most_words(dataset: &dyn Dataset, images: usize) -> Option<usize> {
+/// Words for a step of so many images, where sizes are known: of the largest ones, but no more than of twice the mean, since
+/// large ones hardly meet, nor less than the very largest.
+pub(super) fn room(dataset: &dyn Dataset, images: usize) -> Option<usize> {
     let words = |i| dataset.bytes(i).map(|bytes| bytes.div_ceil(4) as usize);
     let mut all = (0..dataset.len()).map(words).collect::<Option<Vec<_>>>()?;
-    let largest = images.min(all.len());
-    if largest < all.len() {
-        all.select_nth_unstable_by(largest, |a, b| b.cmp(a));
-    }
-    Some(all[..largest].iter().sum())
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    let largest: usize = all.iter().take(images).sum();
+    let usual = images * all.iter().sum::<usize>().div_ceil(all.len().max(1));
+    Some(largest.min(2 * usual).max(all.first().copied().unwrap_or(0)))
 }
 
 /// The words of all images by decoding every one.
@@ -239,8 +245,12 @@ fn measured_words(source: &Source) -> Result<u64> {
 }
 
 /// One in a thousand, but always one: of a small set a single image must not end the run.
-fn most_skipped(source: &Source) -> Option<usize> {
-    source.skip_broken.then(|| (source.dataset.len() / 1000).max(1))
+pub(super) fn most_skipped(images: usize) -> usize {
+    (images / 1000).max(1)
+}
+
+fn allowed_to_skip(source: &Source) -> Option<usize> {
+    source.skip_broken.then(|| most_skipped(source.dataset.len()))
 }
 
 /// Bytes of images that stay on the device without being asked to.

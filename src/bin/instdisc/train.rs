@@ -394,7 +394,7 @@ fn median_side(dataset: &dyn Dataset, skip_broken: bool) -> Result<usize> {
     for side in (0..count).map(side) {
         match side {
             Ok(side) => sides.push(side),
-            Err(error) if skip_broken => broken = Some(error),
+            Err(error @ (Error::Data { .. } | Error::Io { .. })) if skip_broken => broken = Some(error),
             Err(error) => return Err(error),
         }
     }

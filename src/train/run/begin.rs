@@ -123,7 +123,7 @@ impl Run {
             other => other,
         })?;
         let mut supply = Supply::new(gpu, &source)?;
-        let words = match feed::most_words(&*dataset, config.step_images()) {
+        let words = match feed::room(&*dataset, config.step_images()) {
             Some(words) => words,
             None => {
                 // A guess: where images turn out to be larger, room is made.

@@ -70,7 +70,16 @@ impl Run {
             }
             let Some(batch) = batches.next() else { break };
             let epoch = (next / per_epoch) as usize + 1;
-            let batch = match batch.and_then(|batch| self.count_skipped(&batch.skipped, epoch, on).map(|()| batch)) {
+            if batch.as_ref().is_ok_and(|batch| batch.pixels.len() > self.words) {
+                // The step is about to be compiled anew, with a guard of its own: look at the old one first.
+                self.drain(options, on)?;
+            }
+            let ready = batch.and_then(|batch| {
+                self.make_room(&batch)?;
+                self.count_skipped(&batch.skipped, epoch, on)?;
+                Ok(batch)
+            });
+            let batch = match ready {
                 Ok(batch) => batch,
                 Err(error) => {
                     // What is under way has changed the weights already: count it, and keep it.
@@ -79,24 +88,12 @@ impl Run {
                     return Err(error);
                 }
             };
-            if batch.pixels.len() > self.words {
-                // The step is about to be compiled anew, with a guard of its own: look at the old one first.
-                self.drain(options, on)?;
-            }
-            let submitted = match self.profiling.as_ref().map_or(Phase::Plain, |profiling| profiling.phase()) {
-                Phase::Plain => self.submit(next, batch),
+            match self.profiling.as_ref().map_or(Phase::Plain, |profiling| profiling.phase()) {
+                Phase::Plain => self.submit(next, batch)?,
                 Phase::Watched => {
                     self.drain(options, on)?;
-                    self.watched(next, batch, asked)
+                    self.watched(next, batch, asked)?;
                 }
-            };
-            if let Err(error) = submitted {
-                if matches!(error, Error::Memory { .. } | Error::OutOfMemory { .. }) {
-                    // Larger images than any before: what was trained until now is worth keeping.
-                    self.drain(options, on)?;
-                    self.save()?;
-                }
-                return Err(error);
             }
         }
         self.end_profile()?;

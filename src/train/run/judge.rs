@@ -7,6 +7,7 @@ use crate::eval::{Layer, Matrix, Neighbour, accuracy, neighbours};
 use crate::npid;
 use crate::train::EmbedOptions;
 use crate::train::features::{Embedded, Embedding};
+use crate::train::feed;
 use std::sync::Arc;
 
 impl Run {
@@ -74,7 +75,7 @@ impl Run {
         let (augmentation, batch) = (self.config.augmentation, self.config.batch);
         let options = EmbedOptions { augmentation, batch, layer: Layer::Embedding, threads };
         let embedding = Embedding { gpu: &self.gpu, net: &self.net, store: &self.store, options };
-        let most_skipped = self.supply.most_skipped;
+        let most_skipped = self.supply.most_skipped.map(|_| feed::most_skipped(set.len()));
         let found = match self.supply.resident.as_ref().filter(|_| Arc::ptr_eq(set, &self.dataset)) {
             Some(resident) => embedding.resident(resident, indices),
             None => embedding.listed(set, indices, most_skipped.is_some()),

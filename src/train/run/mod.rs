@@ -32,8 +32,8 @@ use steps::Pending;
 /// skipped: in the step another image takes the place, the next one in the epoch's order that can be read and is not in the step
 /// ([`Sampler::stand_ins`](crate::data::Sampler::stand_ins)), and moves its own row of the bank. The row of a skipped image stays
 /// as it is, and the image has its turn again in the next epoch. Beside seed and step this depends on nothing but which images
-/// can be read, so a run that is resumed where the same ones can ends with the same bits. Each is told by [`Event::Skipped`] and
-/// counted; where more than 0.1 % of the images would be skipped in an epoch, and more than one, the run ends with an error.
+/// can be read, so a run that is resumed where the same ones can ends with the same bits. Each is told by [`Event::Skipped`], and
+/// counted unless it was to be judged; where more than 0.1 % of the images would be skipped in an epoch, and more than one, the run ends with an error.
 pub struct Run {
     gpu: Gpu,
     config: Config,

@@ -43,9 +43,8 @@ impl Run {
         Ok(())
     }
 
-    /// Submit step `number` on `batch`.
+    /// Submit step `number` on `batch`, for which there is room.
     pub(super) fn submit(&mut self, number: u64, batch: Batch) -> Result<()> {
-        self.make_room(&batch)?;
         let epoch = (number / self.config.steps_per_epoch()) as usize;
         let step = Step { number: number as u32, seed: self.config.seed, lr: self.rate(epoch) };
         let begin = Instant::now();
@@ -66,7 +65,6 @@ impl Run {
     /// Submit step `number`, for whose batch the host waited since `asked`, dispatch by dispatch.
     pub(super) fn watched(&mut self, number: u64, batch: Batch, asked: Instant) -> Result<()> {
         let Some(mut profiling) = self.profiling.take() else { return Ok(()) };
-        self.make_room(&batch)?;
         let recorder = profiling.recorder(self.step.program())?;
         recorder.host(self.step.program(), "wait for images", asked);
         self.submit(number, batch)?;
