@@ -261,8 +261,8 @@ impl Gpu {
         self.wait_until("the queue", None, || false)
     }
 
-    /// Wait for `submission` (or the last one), or until `done`. Waits in slices, since a driver may hang in
-    /// an endless wait.
+    /// Wait for `submission` (or the last one), or until `done`. Waits in slices, since a driver may hang in an endless wait; in
+    /// long ones, since up to wgpu 30.0.2 a wait that runs out while another thread's ends panics (gfx-rs/wgpu pull request 9958).
     pub(crate) fn wait_until(
         &self,
         what: &'static str,
@@ -272,7 +272,7 @@ impl Gpu {
         let patience = Duration::from_secs(600);
         let start = Instant::now();
         loop {
-            let slice = Some(Duration::from_millis(500));
+            let slice = Some(Duration::from_secs(10));
             let poll = wgpu::PollType::Wait { submission_index: submission.clone(), timeout: slice };
             let finished = self.inner.device.poll(poll).is_ok();
             self.check()?;

@@ -222,15 +222,15 @@ fn words(dataset: &dyn Dataset) -> Option<u64> {
     (0..dataset.len()).map(|i| dataset.bytes(i).map(|bytes| bytes.div_ceil(4))).sum()
 }
 
-/// Words for a step of so many images, where sizes are known: of the largest ones, but no more than of twice the mean, since
-/// large ones hardly meet, nor less than the very largest.
+/// Words for a step of so many images, where sizes are known: of the largest ones, but no more than of the very largest with
+/// others of twice the mean, since large ones hardly meet.
 pub(super) fn room(dataset: &dyn Dataset, images: usize) -> Option<usize> {
     let words = |i| dataset.bytes(i).map(|bytes| bytes.div_ceil(4) as usize);
     let mut all = (0..dataset.len()).map(words).collect::<Option<Vec<_>>>()?;
     all.sort_unstable_by(|a, b| b.cmp(a));
     let largest: usize = all.iter().take(images).sum();
     let usual = images * all.iter().sum::<usize>().div_ceil(all.len().max(1));
-    Some(largest.min(2 * usual).max(all.first().copied().unwrap_or(0)))
+    Some(largest.min(2 * usual + all.first().copied().unwrap_or(0)))
 }
 
 /// The words of all images by decoding every one.

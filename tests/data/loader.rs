@@ -327,7 +327,7 @@ fn too_many_broken_images_or_none_to_take_a_place_are_an_error() {
             Ok(batch) => assert_eq!(batch, free.as_ref().unwrap()),
             Err(error) => {
                 errors += 1;
-                says(&error.to_string(), &[".png: ", "more than 2 of the images of an epoch", "0.1 %"]);
+                says(&error.to_string(), &[".png: ", "more than 2 of the images cannot be read", "0.1 %"]);
             }
         }
         assert!(tried(free) <= 2 || strict.is_err());

@@ -248,8 +248,8 @@ fn images_on_the_device_are_counted_and_given_back() {
         held
     };
     let (resident, streamed) = (held(Feed::Resident), held(Feed::Streamed));
-    // A batch of four has room for 2^15 words.
-    assert_eq!(resident as i64 - streamed as i64, 22 * 30_000 - (1 << 17));
+    // A batch of four has room for its own.
+    assert_eq!(resident as i64 - streamed as i64, (22 - 4) * 30_000);
 }
 
 /// How many images were asked for at once, at most, while `work` ran on a set of which each takes a while.
