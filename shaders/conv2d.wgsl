@@ -197,14 +197,19 @@ fn grad_input(
     let across = up(inputs(size), WIDE);
     let down = up(pixels, HIGH);
     let of_class = size.groups * across * down;
-    if index >= size.stride * size.stride * of_class {
+    let classes = size.stride * size.stride;
+    if index >= classes * of_class {
         return;
     }
-    let a_row = index / of_class / size.stride;
-    let a_col = index / of_class % size.stride;
-    let pixel = index % of_class % down * HIGH;
-    let part = index % of_class / down / across;
-    let column = index % of_class / down % across * WIDE;
+    // Classes in turn, since llvmpipe gives each of its threads a run of workgroups and they meet more or fewer taps; but the same
+    // for all lanes of a workgroup.
+    let class_index = select(index / of_class, index % classes, TOGETHER > 1u);
+    let place = select(index % of_class, index / classes, TOGETHER > 1u);
+    let a_row = class_index / size.stride;
+    let a_col = class_index % size.stride;
+    let pixel = place % down * HIGH;
+    let part = place / down / across;
+    let column = place / down % across * WIDE;
     let co4 = outputs(size);
     let ci4 = inputs(size);
     let xs = size.ci_stride / 4u;

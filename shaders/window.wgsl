@@ -209,14 +209,19 @@ fn grad_input(
     let across = up(inputs(size), COLS);
     let down = up(all, DOWN);
     let of_class = size.groups * across * down;
-    if index >= size.stride * size.stride * of_class {
+    let classes = size.stride * size.stride;
+    if index >= classes * of_class {
         return;
     }
-    let a_row = index / of_class / size.stride;
-    let a_col = index / of_class % size.stride;
-    let strip = min(index % of_class % down * DOWN + member, all - 1u);
-    let part = index % of_class / down / across;
-    let column = index % of_class / down % across * COLS;
+    // Classes in turn, since llvmpipe gives each of its threads a run of workgroups and they meet more or fewer taps; but the same
+    // for all lanes of a workgroup.
+    let class_index = select(index / of_class, index % classes, TOGETHER > 1u);
+    let place = select(index % of_class, index / classes, TOGETHER > 1u);
+    let a_row = class_index / size.stride;
+    let a_col = class_index % size.stride;
+    let strip = min(place % down * DOWN + member, all - 1u);
+    let part = place / down / across;
+    let column = place / down % across * COLS;
     let co4 = outputs(size);
     let ci4 = inputs(size);
     let xs = size.ci_stride / 4u;
@@ -272,12 +277,12 @@ fn grad_input(
     }
     for (var i = 0u; i < ROWS; i++) {
         for (var v = 0u; v < COLS; v++) {
-            if index % of_class % down * DOWN + member < all && iy < size.h && pixels[i] < size.w && column + v < ci4 {
+            if place % down * DOWN + member < all && iy < size.h && pixels[i] < size.w && column + v < ci4 {
                 put(((line / high * size.h + iy) * size.w + pixels[i]) * xs + part * ci4 + column + v, tile[i * COLS + v]);
             }
         }
     }
-    if !FINISHES || index % of_class % down * DOWN + member >= all {
+    if !FINISHES || place % down * DOWN + member >= all {
         return;
     }
     let parts = (a_row * size.stride + a_col) * (size.n * high * wide / PART); // of the classes before
