@@ -55,8 +55,11 @@ struct Sizes {
 /// Whether parts are so few that each lane may join them all before it does its rows: a part takes longer than a row, and a
 /// dispatch that joins them as long as some.
 fn few(parts: usize, strands: Strands) -> bool {
-    parts <= strands.each.min(JOINED).max(strands.each / 16)
+    parts <= strands.each.min(FEW).max(strands.each / 16)
 }
+
+/// Parts that are never few where there are more, but in long strands.
+const FEW: usize = 512;
 
 /// Parts that are joined to one where they are not few.
 const JOINED: usize = 64;

@@ -182,5 +182,6 @@ pub fn nce_estimate(tape: &mut Tape, spread: Tensor, z: Tensor, m: usize, n: usi
     let launch = Launch::new(&SHADER, "estimate").param("batch", batch).param("n", n).param("negatives", m);
     let launch = ["exclude", "shard", "first", "end"].into_iter().fold(launch, |l, name| l.param(name, 0u32));
     let launch = launch.param("inv_tau", 0.0f32).param("log_noise", 0.0f32).param("share", 0.0f32).param("keep", keep);
-    tape.launch(launch.bind("spread", spread).bind("z_out", z).bind("flag", flag).groups(usize::from(batch > 0)))
+    let launch = launch.bind("spread", spread).bind("z_out", z).bind("flag", flag);
+    tape.launch(launch.groups(usize::from(batch > 0)).work(Work::new(4 * batch, 2 * batch + 5)))
 }
