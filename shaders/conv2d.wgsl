@@ -201,8 +201,8 @@ fn grad_input(
     if index >= classes * of_class {
         return;
     }
-    // Classes in turn, since llvmpipe gives each of its threads a run of workgroups and they meet more or fewer taps; but the same
-    // for all lanes of a workgroup.
+    // Classes in turn, which meet more or fewer taps, so that any run of workgroups has some of each: where they stood one after
+    // the other llvmpipe's two threads are taken to be busy unequally long. But the same for all lanes of a workgroup.
     let class_index = select(index / of_class, index % classes, TOGETHER > 1u);
     let place = select(index % of_class, index / classes, TOGETHER > 1u);
     let a_row = class_index / size.stride;

@@ -1,5 +1,5 @@
-// pixel: an index of pixels taken apart, and moved by another, digit by digit: a division of whole numbers costs llvmpipe
-// eight scalar ones, as much as a hundred multiply-adds of a tile.
+// pixel: an index of pixels taken apart, and moved by another, digit by digit: divisions of whole numbers are slow, and processors
+// divide lane by lane (benches/README.md has what it gained).
 
 // Column q of line p of image b.
 struct Pixel {

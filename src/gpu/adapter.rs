@@ -12,7 +12,7 @@ pub struct OpenOptions {
     /// Open the device with these limits instead of all that the adapter has.
     pub limits: Option<wgpu::Limits>,
     /// Run the kernels for GPUs on a software adapter too, where they are slow: to test them without a GPU. `INSTDISC_AS_GPU=1`
-    /// sets it for every device.
+    /// sets it for every device that is opened by these options.
     pub as_gpu: bool,
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Memory {
     pub(super) peak: AtomicU64,
     pub(super) buffers: AtomicU64,
     limit: AtomicU64,
-    /// The limit is what the machine had left when it was looked at last.
+    /// The limit is what the machine had left when the device was opened, and may be another now.
     of_machine: AtomicBool,
     allocations: AtomicU64,
     #[cfg(feature = "selftest")]
@@ -91,7 +91,7 @@ impl Gpu {
         let number = memory.allocations.fetch_add(1, Ordering::SeqCst);
         let held = memory.held.load(Ordering::SeqCst);
         let past = |limit: u64| held.saturating_add(bytes) > limit;
-        // What a machine had left when it was looked at last may be less than it has now.
+        // What a machine had left when the device was opened may be less than it has now.
         if memory.refuses(number) || past(memory.limit.load(Ordering::SeqCst)) && self.memory().is_some_and(past) {
             self.check()?;
             return Err(Error::OutOfMemory { asked: bytes, held });

@@ -58,7 +58,7 @@ fn few(parts: usize, strands: Strands) -> bool {
     parts <= strands.each.min(FEW).max(strands.each / 16)
 }
 
-/// Parts that are never few where there are more, but in long strands.
+/// More parts than these are not few, but for strands of sixteen times as many rows.
 const FEW: usize = 512;
 
 /// Parts that are joined to one where they are not few.

@@ -95,10 +95,10 @@ fn the_loss_before_training_is_the_same_wherever_images_are() {
 }
 
 /// Pictures of which some cannot be had, or take their time; sizes are told or not.
-struct Odd {
-    inner: Arc<dyn Dataset>,
-    known: bool,
-    before: Box<dyn Fn(usize) -> Result<()> + Send + Sync>,
+pub(crate) struct Odd {
+    pub(crate) inner: Arc<dyn Dataset>,
+    pub(crate) known: bool,
+    pub(crate) before: Box<dyn Fn(usize) -> Result<()> + Send + Sync>,
 }
 
 impl Dataset for Odd {

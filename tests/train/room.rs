@@ -1,47 +1,21 @@
 //! Room for images of all sizes, and for judging features, on a device with little more than a step needs.
 
+use crate::feed::Odd;
 use crate::{NCE, Trail, config, device, images, open, options};
-use instdisc::Result;
-use instdisc::data::{Dataset, Image, Memory, Sampler};
+use instdisc::data::{Dataset, Memory, Sampler};
 use instdisc::gpu::Gpu;
 use instdisc::train::{Config, Event, Feed, Outcome, Run, RunOptions, Source};
 use std::sync::Arc;
 
 const N: usize = 22;
 
-/// Small pictures and one large one, whose sizes are told or not, of two classes.
-struct OneLarge {
-    all: Memory,
-    known: bool,
-    classes: Vec<String>,
-}
-
-impl Dataset for OneLarge {
-    fn len(&self) -> usize {
-        N
-    }
-    fn name(&self, i: usize) -> &str {
-        self.all.name(i)
-    }
-    fn label(&self, i: usize) -> Option<u32> {
-        Some(i as u32 % 2)
-    }
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-    fn image(&self, i: usize) -> Result<Image> {
-        self.all.image(i)
-    }
-    fn bytes(&self, i: usize) -> Option<u64> {
-        self.all.bytes(i).filter(|_| self.known)
-    }
-}
-
+/// Small pictures of two classes, one of them large; sizes are told or not.
 fn one_large(large: usize, known: bool) -> Source {
     let (small, big) = (images(N, 9), images(N, 300));
     let all = Memory::new((0..N).map(|i| if i == large { big[i].clone() } else { small[i].clone() }).collect()).unwrap();
-    let classes = vec!["even".to_owned(), "odd".to_owned()];
-    let dataset: Arc<dyn Dataset> = Arc::new(OneLarge { all, known, classes });
+    let labels = (0..N as u32).map(|i| Some(i % 2)).collect();
+    let inner = Arc::new(all.with_labels(labels, vec!["even".to_owned(), "odd".to_owned()]).unwrap());
+    let dataset: Arc<dyn Dataset> = Arc::new(Odd { inner, known, before: Box::new(|_| Ok(())) });
     Source { feed: Feed::Streamed, ..Source::from(dataset) }
 }
 
