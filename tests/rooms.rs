@@ -123,7 +123,7 @@ fn faults(path: &str, source: &str) -> Vec<String> {
         let says = |word: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word);
         let wgpu_here = room == "gpu"
             || (path == "lib.rs" && line.trim() == "pub use wgpu;")
-            || (path == "tape/program.rs" && line.contains("fn encode(&self, encoder: &mut wgpu::CommandEncoder)"));
+            || (path == "tape/program/mod.rs" && line.contains("fn encode(&self, encoder: &mut wgpu::CommandEncoder)"));
         if says("wgpu") && !wgpu_here {
             wrong.push(format!("src/{path}:{}: says `wgpu`", i + 1));
         }

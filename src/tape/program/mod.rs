@@ -1,7 +1,9 @@
 //! A compiled tape: replayed for every step, written and read by the host in between.
 
-use super::plan::{Footprint, GUARD_WORDS, POISON, Plan};
-use super::{Element, Info, Memory, Place, Tape, Tensor, finite};
+mod compile;
+mod faults;
+
+use super::{Element, Footprint, Memory, Tensor};
 use crate::error::{Error, Result};
 use crate::gpu::{Bound, Choices, Dispatch, Dispatches, Gpu, Read, Watch, Work};
 use crate::rng;
@@ -51,43 +53,6 @@ pub struct Program {
     choices: Choices,
     footprint: Footprint,
     watch: Option<Watch>,
-}
-
-/// The range of each segment.
-fn ranges(segments: &[(String, usize)], count: usize) -> impl Iterator<Item = Range<usize>> {
-    let ends = segments.iter().skip(1).map(|(_, start)| *start).chain([count]);
-    segments.iter().zip(ends).map(|((_, start), end)| *start..end)
-}
-
-/// What a program of `tape` would hold.
-pub(super) fn footprint(tape: Tape) -> Result<Footprint> {
-    let Tape { gpu, infos, recorded, rooms, .. } = tape;
-    let plan = Plan::new(&gpu, &infos, &recorded)?;
-    Ok(plan.footprint(&gpu, &infos, &recorded, rooms))
-}
-
-pub(super) fn compile(tape: Tape, memory: Memory) -> Result<Program> {
-    let Tape { gpu, id, infos, recorded, segments, step, guard, chosen: choices, rooms, .. } = tape;
-    let plan = Plan::new(&gpu, &infos, &recorded)?;
-    let footprint = plan.footprint(&gpu, &infos, &recorded, rooms);
-    let bounds = plan.allocate(&gpu, &infos, memory)?;
-    let mut dispatches = Vec::with_capacity(recorded.len());
-    let mut written = Vec::with_capacity(recorded.len());
-    for launch in recorded {
-        let bound = launch.tensors.iter().filter_map(|&(t, _)| bounds[t].clone()).collect();
-        dispatches.push(Dispatch { bound, ..launch.dispatch });
-        written.push(launch.tensors.iter().filter(|(_, w)| *w).map(|&(t, _)| t).collect());
-    }
-    let of_names = segments.iter().zip(ranges(&segments, dispatches.len()));
-    let segments = of_names.map(|((name, _), range)| Segment { name: name.clone(), range }).collect();
-    let slot = |(info, bound): (Info, _)| {
-        let shared = memory == Memory::Shared && matches!(info.place, Place::Planned);
-        Slot { name: info.name, tensor: info.tensor, bound, shared }
-    };
-    let slots = infos.into_iter().zip(bounds).map(slot).collect();
-    let dispatches = Dispatches::new(&gpu, dispatches)?;
-    gpu.poll()?;
-    Ok(Program { gpu, id, dispatches, written, segments, slots, step, guard, memory, choices, footprint, watch: None })
 }
 
 impl Program {
@@ -154,7 +119,8 @@ impl Program {
     /// The range of device memory that holds `tensor`, to share it with an application.
     ///
     /// # Errors
-    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see [`Tape::keep`].
+    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see
+    /// [`Tape::keep`](super::Tape::keep).
     pub fn range(&self, tensor: Tensor) -> Result<Bound> {
         self.slot(tensor, "range").cloned()
     }
@@ -328,8 +294,8 @@ impl Program {
     /// Begin to read a tensor; the words come in the device's layout. See [`unpack`](Self::unpack).
     ///
     /// # Errors
-    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see [`Tape::keep`];
-    /// [`Error::DeviceLost`].
+    /// [`Error::Value`] for a tensor of another program, or one whose memory others use too: see
+    /// [`Tape::keep`](super::Tape::keep); [`Error::DeviceLost`].
     pub fn read_later(&self, tensor: Tensor) -> Result<Read> {
         let bound = self.slot(tensor, "read")?;
         self.gpu.read(&bound.buffer, bound.offset, tensor.words())
@@ -384,101 +350,9 @@ impl Program {
         self.write_u32(guard, &[0; 4])
     }
 
-    /// Run dispatch by dispatch and return [`Error::NotFinite`] for the first tensor that holds a NaN or an infinity.
-    ///
-    /// The guard must be up, so that nothing is updated: the same inputs then give the same bits.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] where one is found, [`Error::DeviceLost`].
-    pub fn find_non_finite(&mut self, step: u64) -> Result<()> {
-        self.find_non_finite_in(0..self.dispatches().len(), step)
-    }
-
-    /// The same for the dispatches of some segments.
-    ///
-    /// # Errors
-    /// As [`find_non_finite`](Self::find_non_finite) and [`run_segment`](Self::run_segment).
-    pub(crate) fn find_non_finite_between(&mut self, first: &str, last: &str, step: u64) -> Result<()> {
-        self.find_non_finite_in(self.between(first, last)?, step)
-    }
-
-    fn find_non_finite_in(&mut self, range: Range<usize>, step: u64) -> Result<()> {
-        for slot in self.slots.iter().filter(|s| s.tensor.element == Element::F32) {
-            if let Some(bound) = slot.bound.as_ref().filter(|bound| self.reads_first(bound, range.clone())) {
-                self.report(slot, bound, step)?;
-            }
-        }
-        for i in range {
-            self.run_range(i..i + 1)?;
-            for &t in &self.written[i] {
-                let slot = &self.slots[t];
-                if let (Some(bound), Element::F32) = (&slot.bound, slot.tensor.element) {
-                    self.report(slot, bound, step)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a run of some dispatches reads a range before it writes there, so that what it finds comes from outside: an input, weights, the
-    /// bank.
-    fn reads_first(&self, range: &Bound, of: Range<usize>) -> bool {
-        for dispatch in &self.dispatches()[of] {
-            let bindings = dispatch.kernel.point.bindings.iter().filter(|b| b.name != "params");
-            let mut met = bindings.zip(&dispatch.bound).filter(|(_, other)| other.overlaps(range)).peekable();
-            if met.peek().is_some() {
-                return met.any(|(binding, _)| !binding.writable);
-            }
-        }
-        false
-    }
-
-    fn report(&self, slot: &Slot, bound: &Bound, step: u64) -> Result<()> {
-        let words = self.gpu.read_now(&bound.buffer, bound.offset, slot.tensor.words())?;
-        match finite::first(&words) {
-            Some(index) => Err(Error::NotFinite { tensor: slot.name.clone(), index: index as u64, step }),
-            None => Ok(()),
-        }
-    }
-
-    /// In a program from [`Tape::compile_guarded`]: which tensors have damaged guard words, and which still hold
-    /// the poison that they were filled with.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn inspect(&self) -> Result<Inspection> {
-        let mut found = Inspection::default();
-        let guarded = self.memory == Memory::Guarded;
-        for (t, slot) in self.slots.iter().enumerate() {
-            let Some(bound) = slot.bound.as_ref().filter(|b| guarded && b.words == slot.tensor.words().max(4) + GUARD_WORDS)
-            else {
-                continue;
-            };
-            let words = self.gpu.read_now(&bound.buffer, 0, bound.words)?;
-            let (own, rest) = words.split_at(slot.tensor.words());
-            let guards = &rest[rest.len() - GUARD_WORDS..];
-            if guards.iter().any(|w| *w != POISON) {
-                found.overrun.push(slot.name.clone());
-            }
-            if self.written.iter().flatten().any(|w| *w == t) && own.contains(&POISON) {
-                found.unwritten.push(slot.name.clone());
-            }
-        }
-        Ok(found)
-    }
-
     /// The tensors of a guarded program that can be poisoned, by name, with their memory: for tests that inject
     /// values.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, Tensor, &Bound)> {
         self.slots.iter().filter_map(|s| Some((s.name.as_str(), s.tensor, s.bound.as_ref()?)))
     }
-}
-
-/// What [`Program::inspect`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inspection {
-    /// Tensors after which a kernel wrote.
-    pub overrun: Vec<String>,
-    /// Tensors of which a kernel left a part unwritten.
-    pub unwritten: Vec<String>,
 }
