@@ -25,7 +25,6 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
     match file {
         "conv2d.wgsl" | "gemm.wgsl" => {
             all.extend([1, 2, 4].map(|cols| (vec![("ROWS", 8), ("COLS", cols)], Vec::new())));
-            all.push((vec![("LANES", 64)], Vec::new()));
             for (rows, cols, across, down) in
                 [(32, 1, 8, 1), (32, 2, 8, 1), (16, 1, 4, 1), (8, 1, 1, 8), (16, 4, 1, 8), (8, 2, 1, 4)]
             {
@@ -55,6 +54,7 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
         "batch_norm.wgsl" => all.push((vec![("LANES", 8)], Vec::new())),
+        "conv2d_scalar.wgsl" => all.push((vec![("LANES", 64)], Vec::new())),
         "softmax.wgsl" => {
             let sizes = [(1, 1), (2, 2), (32, 4), (33, 8), (128, 8)].map(|(dim, s)| vec![("DIM4", dim), ("SAMPLES", s)]);
             all.extend(sizes.into_iter().flat_map(|size| [Vec::new(), HALF.to_vec()].map(|swap| (size.clone(), swap))));

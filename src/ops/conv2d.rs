@@ -13,6 +13,7 @@ use crate::shape::{Layout, padded};
 use crate::tape::{Launch, Tape, Tensor};
 
 pub(super) static SHADER: Shader = Shader { file: "conv2d.wgsl", text: include_str!("../../shaders/conv2d.wgsl") };
+pub(super) static SCALAR: Shader = Shader { file: "conv2d_scalar.wgsl", text: include_str!("../../shaders/conv2d_scalar.wgsl") };
 pub(super) static TILED: Shader = Shader { file: "conv2d_tiled.wgsl", text: include_str!("../../shaders/conv2d_tiled.wgsl") };
 
 /// Stride, padding and groups of a convolution, the same in both directions.
@@ -200,7 +201,7 @@ impl Sizes {
     /// A launch of the scalar kernel `entry`, of a lane for each of `vectors`.
     fn scalar(self, gpu: &Gpu, entry: &'static str, vectors: usize, split: usize) -> Launch {
         let lanes = if gpu.facts().software { LANES } else { GPU_LANES };
-        self.params(Launch::new(&SHADER, entry).tune("LANES", lanes as u32), split).groups(vectors.div_ceil(lanes))
+        self.params(Launch::new(&SCALAR, entry).tune("LANES", lanes as u32), split).groups(vectors.div_ceil(lanes))
     }
 
     /// A launch of `entry` by tiles, in `split` parts.

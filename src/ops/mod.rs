@@ -84,7 +84,10 @@ pub static OPS: &[Op] = &[
     Op { name: "bank_update", shaders: &[&bank_update::SHADER] },
     Op { name: "batch_norm", shaders: &[&batch_norm::SHADER] },
     Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
-    Op { name: "conv2d", shaders: &[&conv2d::SHADER, &conv2d::TILED, &depthwise::SHADER, &window::SHADER, &winograd::SHADER] },
+    Op {
+        name: "conv2d",
+        shaders: &[&conv2d::SHADER, &conv2d::SCALAR, &conv2d::TILED, &depthwise::SHADER, &window::SHADER, &winograd::SHADER],
+    },
     Op { name: "finite", shaders: &[&crate::tape::FINITE] },
     Op { name: "gemm", shaders: &[&gemm::SHADER, &gemm::TILED] },
     Op { name: "l2norm", shaders: &[&l2norm::SHADER] },
