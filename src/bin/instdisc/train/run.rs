@@ -1,0 +1,110 @@
+//! A run from its first step or its last checkpoint to its end.
+
+use super::progress::Progress;
+use super::{Args, dry_run, images, print};
+use crate::kernels;
+use crate::show::{self, Set, count};
+use instdisc::gpu::Gpu;
+use instdisc::train::tune::problems_of;
+use instdisc::train::{Config, Folder, Outcome, Run, RunOptions, Source};
+use instdisc::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let gpu = show::gpu(args.adapter.as_deref())?;
+    // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
+    let first = Config::decode_side(args.size.unwrap_or(224));
+    let set = Set {
+        labels: args.labels.as_deref(),
+        limit: args.limit,
+        // What broke since the run began keeps its row of the bank.
+        names: if args.resume && args.images.skip_broken { Folder::images(&args.out)?.map(Arc::from) } else { None },
+        ..Set::of(&args.data)
+    };
+    let mut dataset = show::images(&set, &args.images, first)?;
+    let (config, notes) = args.choices().resolve(
+        dataset.len(),
+        images::median_side(&*dataset, args.images.skip_broken)?,
+        images::names(&*dataset),
+    )?;
+    let side = Config::decode_side(config.augmentation.side);
+    if side != first {
+        // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
+        eprintln!("at most {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
+        dataset = Arc::from(show::open_images(&set, &args.images, side)?.dataset);
+    }
+    let test = if args.eval_every > 0 { images::of_test(args, side)? } else { None };
+    print::config(&config);
+    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    if args.dry_run {
+        return dry_run::run(args, &gpu, config, args.source(dataset));
+    }
+    let mut run = begin(args, &gpu, config, args.source(dataset))?;
+    eprintln!("images: {}", run.feed());
+    print::memory(&gpu, &mut run);
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    // A second Ctrl-C ends at once: the checkpoint on disk is whole in any case.
+    let handler = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step; Ctrl-C again to end at once");
+    });
+    handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
+    let (eval_every, stop_after, profile, threads) = (args.eval_every, args.stop_after, args.profile, args.images.threads);
+    let options = RunOptions { test, eval_every, stop_after, threads, profile, stop, ..RunOptions::default() };
+    let mut progress = Progress::new(run.config(), args);
+    let mut first = true;
+    let outcome = run.train(&options, &mut |event| {
+        if std::mem::take(&mut first) {
+            let seconds = started.elapsed().as_secs_f64();
+            progress.say(&format!("first step after {seconds:.1} s, {}", count(gpu.pipelines(), "pipeline")));
+        }
+        progress.show(event);
+    })?;
+    progress.end();
+    match run.profile() {
+        Some(profile) => {
+            let folder = args.out.display();
+            eprint!("{}{}", profile.kernel_table(), profile.summary());
+            eprintln!("by dispatch: {folder}/profile.txt; trace for ui.perfetto.dev: {folder}/trace.json");
+        }
+        None if args.profile > 0 => eprintln!("note: nothing was profiled: there were too few steps"),
+        None => {}
+    }
+    match outcome {
+        Outcome::Stopped => eprintln!("stopped at step {}; the same command with --resume goes on", run.progress().step),
+        Outcome::Done => eprintln!(
+            "done: step {}; features with `instdisc embed {} DATA --out FILE.npy`",
+            run.progress().step,
+            args.out.display()
+        ),
+    }
+    Ok(())
+}
+
+fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> {
+    let gpu = &args.kernels.allow(gpu);
+    if args.resume {
+        if args.kernels.given() {
+            eprintln!("note: --tune and --winograd are for new runs; this one goes on by the kernels it began with");
+        }
+        return resume(args, gpu, config, source);
+    }
+    let Some(effort) = args.kernels.effort() else { return Run::new(gpu, config, source, Some(&args.out)) };
+    let mut cache = kernels::cache(gpu);
+    Run::new_by(&kernels::known(gpu, &cache), config, source, Some(&args.out), |used| {
+        kernels::choose(gpu, effort, &problems_of(used)?, &mut cache).map(Some)
+    })
+}
+
+fn resume(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> {
+    let (run, note) = Run::resume(gpu, config, source, &args.out)?;
+    eprintln!("going on from step {}", run.progress().step);
+    note.iter().for_each(|note| eprintln!("note: {note}"));
+    Ok(run)
+}
