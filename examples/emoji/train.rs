@@ -8,7 +8,7 @@ use instdisc::npid::{Loss, Method};
 use instdisc::ops::Augmentation;
 use instdisc::optim::{Schedule, Sgd};
 use instdisc::tape::{Step, Store, StoreBuilder};
-use instdisc::train::{Images, StepOptions, TrainingStep};
+use instdisc::train::{Images, Pixels, StepOptions, TrainingStep};
 use instdisc::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Training {
         net.declare(&mut builder, seed)?;
         method.declare(&mut builder, n, 128, seed)?;
         let store = builder.build(gpu)?;
-        let images = Images::Augmented { settings: augmentation(), words: WORDS };
+        let images = Images::Augmented { settings: augmentation(), pixels: Pixels::Written { words: WORDS } };
         let sgd = Sgd { momentum: 0.9, weight_decay: 1e-4 };
         let step =
             TrainingStep::new(gpu, &net, &store, StepOptions { batch: BATCH, images, method, sgd, given_negatives: false })?;

@@ -64,7 +64,7 @@ impl std::fmt::Display for Needs {
 pub(super) fn step_options(config: &Config, pixels: &Pixels) -> StepOptions {
     StepOptions {
         batch: config.batch,
-        images: Images::Augmented { settings: config.augmentation, words: pixels.words() },
+        images: Images::Augmented { settings: config.augmentation, pixels: pixels.clone() },
         method: config.method,
         sgd: Sgd { momentum: config.momentum, weight_decay: config.weight_decay },
         given_negatives: false,
@@ -88,7 +88,7 @@ pub(super) fn check(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, pix
 }
 
 fn needs(gpu: &Gpu, config: &Config, net: &ResNet, store: &Store, pixels: &Pixels) -> Result<Needs> {
-    let footprint = TrainingStep::footprint(gpu, net, store, step_options(config, pixels), config.accumulate, pixels)?;
+    let footprint = TrainingStep::footprint(gpu, net, store, &step_options(config, pixels), config.accumulate)?;
     Ok(Needs::new(store, pixels, footprint))
 }
 

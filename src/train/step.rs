@@ -11,24 +11,46 @@ use crate::shape::Layout;
 use crate::tape::{Element, Footprint, Program, Step, Store, Tape, Tensor};
 
 /// Where a step's images come from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Images {
     /// The host writes `[b, 3, side, side]`, ready for the network.
     Given {
         /// Side of the square images.
         side: usize,
     },
-    /// The host writes packed 8-bit pixels, and the device crops and colours them.
+    /// The device crops and colours packed 8-bit pixels.
     Augmented {
         /// How.
         settings: Augmentation,
-        /// Room for the pixels of a batch, in words.
-        words: usize,
+        /// Where they are.
+        pixels: Pixels,
     },
 }
 
+/// Where the packed pixels of a step's images are.
+#[derive(Clone, Debug)]
+pub enum Pixels {
+    /// The host writes those of a step at a time into room for so many words.
+    Written {
+        /// The words.
+        words: usize,
+    },
+    /// Those of all images are on the device, here; of a step the host writes the table alone.
+    Resident(Bound),
+}
+
+impl Pixels {
+    /// How many words there are.
+    pub fn words(&self) -> usize {
+        match self {
+            Self::Written { words } => *words,
+            Self::Resident(range) => range.words,
+        }
+    }
+}
+
 /// What goes into a step's program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StepOptions {
     /// Images a step, or a part of one.
     pub batch: usize,
@@ -40,14 +62,6 @@ pub struct StepOptions {
     pub sgd: Sgd,
     /// The host writes the rows of noise too, instead of their being drawn on the device.
     pub given_negatives: bool,
-}
-
-impl StepOptions {
-    /// Room for the pixels of a step.
-    fn pixels(&self) -> Pixels {
-        let words = if let Images::Augmented { words, .. } = self.images { words } else { 0 };
-        Pixels::Written { words }
-    }
 }
 
 /// A training step on one device: the segments `forward`, `backward`, `update`, `z` and `bank`.
@@ -92,28 +106,6 @@ struct Packed {
     resident: bool,
 }
 
-/// Where the packed pixels of a step's images are.
-#[derive(Clone, Debug)]
-pub enum Pixels {
-    /// The host writes those of a step at a time into room for so many words.
-    Written {
-        /// The words.
-        words: usize,
-    },
-    /// Those of all images are on the device, here; of a step the host writes the table alone.
-    Resident(Bound),
-}
-
-impl Pixels {
-    /// How many words there are.
-    pub fn words(&self) -> usize {
-        match self {
-            Self::Written { words } => *words,
-            Self::Resident(range) => range.words,
-        }
-    }
-}
-
 /// Of a step in parts: what is collected from them, and what the host still has to hand to each.
 struct Whole {
     parts: usize,
@@ -141,39 +133,17 @@ impl TrainingStep {
     /// # Errors
     /// As [`TrainingStep::new`]; [`Error::Value`] for no parts.
     pub fn in_parts(gpu: &Gpu, net: &ResNet, store: &Store, options: StepOptions, parts: usize) -> Result<Self> {
-        Self::with_pixels(gpu, net, store, options, parts, &options.pixels())
-    }
-
-    /// The same on packed images whose pixels are where `pixels` says.
-    ///
-    /// # Errors
-    /// As [`in_parts`](Self::in_parts); [`Error::Value`] for [`Pixels::Resident`] where the images are [`Images::Given`].
-    pub fn with_pixels(
-        gpu: &Gpu,
-        net: &ResNet,
-        store: &Store,
-        options: StepOptions,
-        parts: usize,
-        pixels: &Pixels,
-    ) -> Result<Self> {
-        let (tape, tensors, whole) = record(gpu, net, store, options, parts, pixels)?;
+        let (tape, tensors, whole) = record(gpu, net, store, &options, parts)?;
         Ok(Self { program: tape.compile()?, options, tensors, uploads: gpu.uploads(), whole, clear: store.gradients() })
     }
 
-    /// The device memory that [`with_pixels`](Self::with_pixels) would take besides the store's and the pixels', without
+    /// The device memory that [`in_parts`](Self::in_parts) would take besides the store's and that of resident pixels, without
     /// allocating it.
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Value`], [`Error::Shape`].
-    pub fn footprint(
-        gpu: &Gpu,
-        net: &ResNet,
-        store: &Store,
-        options: StepOptions,
-        parts: usize,
-        pixels: &Pixels,
-    ) -> Result<Footprint> {
-        record(gpu, net, store, options, parts, pixels)?.0.footprint()
+    pub fn footprint(gpu: &Gpu, net: &ResNet, store: &Store, options: &StepOptions, parts: usize) -> Result<Footprint> {
+        record(gpu, net, store, options, parts)?.0.footprint()
     }
 
     /// Give back the memory of the program. Until the step is replaced by another it can do nothing.
@@ -388,36 +358,26 @@ impl TrainingStep {
 }
 
 /// Record the step.
-fn record(
-    gpu: &Gpu,
-    net: &ResNet,
-    store: &Store,
-    options: StepOptions,
-    parts: usize,
-    pixels: &Pixels,
-) -> Result<(Tape, Tensors, Option<Whole>)> {
-    let StepOptions { batch, method, .. } = options;
+fn record(gpu: &Gpu, net: &ResNet, store: &Store, options: &StepOptions, parts: usize) -> Result<(Tape, Tensors, Option<Whole>)> {
+    let StepOptions { batch, method, .. } = *options;
     if parts == 0 {
         return Err(Error::value("step", "parts", "at least 1", parts));
     }
     let mut tape = Tape::new(gpu);
     let own = tape.input_u32("own", &[batch])?;
-    let (x, packed, network_input) = match options.images {
-        Images::Given { .. } if matches!(pixels, Pixels::Resident(_)) => {
-            return Err(Error::value("step", "images", "packed pixels", "floats"));
-        }
-        Images::Given { side } => {
+    let (x, packed, network_input) = match &options.images {
+        &Images::Given { side } => {
             let x = tape.input("x", &[batch, 3, side, side], Layout::Rows)?;
             (Some(x), None, x)
         }
-        Images::Augmented { settings, .. } => {
+        Images::Augmented { settings, pixels } => {
             let words = [pixels.words()];
             let (pixels, resident) = match pixels {
                 Pixels::Resident(range) => (tape.bound("pixels", &words, Layout::Plain, Element::U32, range.clone())?, true),
                 Pixels::Written { .. } => (tape.input_u32("pixels", &words)?, false),
             };
             let table = tape.input_u32("table", &[batch, 4])?;
-            (None, Some(Packed { pixels, table, resident }), ops::augment(&mut tape, pixels, table, settings)?)
+            (None, Some(Packed { pixels, table, resident }), ops::augment(&mut tape, pixels, table, *settings)?)
         }
     };
     let negatives = match (method.loss, options.given_negatives) {
@@ -438,7 +398,7 @@ fn record(
     } else {
         tape.segment("statistics");
         features.statistics.update(&mut tape, store)?;
-        let whole = collect(&mut tape, &tensors, objective.spread(), options, parts)?;
+        let whole = collect(&mut tape, &tensors, objective.spread(), batch, parts)?;
         tape.segment("loss");
         // The copies stand in the order of `collect`: losses first.
         tensors.loss = ops::mean(&mut tape, whole.copies[0].1)?;
@@ -461,8 +421,8 @@ fn record(
 }
 
 /// Tensors for what all parts leave: their losses, their embeddings, and what Z is estimated from.
-fn collect(tape: &mut Tape, of: &Tensors, spread: Option<Tensor>, options: StepOptions, parts: usize) -> Result<Whole> {
-    let images = parts * options.batch;
+fn collect(tape: &mut Tape, of: &Tensors, spread: Option<Tensor>, batch: usize, parts: usize) -> Result<Whole> {
+    let images = parts * batch;
     tape.scope("");
     let losses = tape.input("losses", &[parts], Layout::Rows)?;
     let embedding = tape.input("embeddings", &[images, of.embedding.shape()[1]], Layout::Rows)?;

@@ -7,7 +7,7 @@ use instdisc::npid::Loss;
 use instdisc::ops::Augmentation;
 use instdisc::optim::Sgd;
 use instdisc::tape::{Part, Step, StoreBuilder};
-use instdisc::train::{Config, Images, Run, StepOptions, TrainingStep};
+use instdisc::train::{Config, Images, Pixels, Run, StepOptions, TrainingStep};
 
 /// All weights, momentum, running statistics, bank and Z as bits after three steps in `submissions` each.
 fn three_steps(gpu: &instdisc::gpu::Gpu, loss: Loss, submissions: usize) -> Vec<Vec<u32>> {
@@ -18,7 +18,7 @@ fn three_steps(gpu: &instdisc::gpu::Gpu, loss: Loss, submissions: usize) -> Vec<
     config.method.declare(&mut builder, 12, config.net.dim, 1).unwrap();
     let store = builder.build(gpu).unwrap();
     let sgd = Sgd { momentum: 0.9, weight_decay: 1e-3 };
-    let images_from = Images::Augmented { settings: Augmentation::paper(16), words: 4 * 192 };
+    let images_from = Images::Augmented { settings: Augmentation::paper(16), pixels: Pixels::Written { words: 4 * 192 } };
     let options = StepOptions { batch: 4, images: images_from, method: config.method, sgd, given_negatives: false };
     let mut step = TrainingStep::new(gpu, &net, &store, options).unwrap();
     let all = images(12, 16);

@@ -10,7 +10,7 @@ use crate::ops::{Augmentation, Sgd};
 use crate::rng::{Sequence, Stream};
 use crate::tape::{Step, Store, StoreBuilder};
 use crate::train::profile::Recorder;
-use crate::train::{Images, Profile, StepOptions, TrainingStep};
+use crate::train::{Images, Pixels, Profile, StepOptions, TrainingStep};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ impl Trainer {
         method.declare(&mut builder, n, dim, 0)?;
         let store = builder.build(gpu)?;
         let words = options.batch * pixels(options.size) / 4;
-        let images = Images::Augmented { settings: Augmentation::paper(options.size), words };
+        let images = Images::Augmented { settings: Augmentation::paper(options.size), pixels: Pixels::Written { words } };
         let step_options = StepOptions { batch: options.batch, images, method, sgd: SGD, given_negatives: false };
         let mut step = TrainingStep::new(gpu, &net, &store, step_options)?;
         let mut numbers = Sequence::new(1, Stream::Test, 0);

@@ -170,7 +170,7 @@ impl Run {
         let pixels = supply.pixels(words);
         memory::check(gpu, config, net, store, &pixels)?;
         let options = memory::step_options(config, &pixels);
-        TrainingStep::with_pixels(gpu, net, store, options, config.accumulate, &pixels).map_err(|error| match error {
+        TrainingStep::in_parts(gpu, net, store, options, config.accumulate).map_err(|error| match error {
             Error::OutOfMemory { held, .. } => memory::too_large(gpu, config, net, store, &pixels, held),
             other => other,
         })
