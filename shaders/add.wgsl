@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // add: the sum of two tensors of one shape.
 //   forward   y = a + b
 //   backward  da = dy, db = dy   (added under ACCUMULATE)
@@ -15,10 +15,10 @@ struct Params {
 override ACCUMULATE: bool = false;
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> a: array<Floats>;
+@group(0) @binding(2) var<storage, read> b: array<Floats>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> dy: array<Floats>;
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
@@ -31,7 +31,7 @@ fn forward(
     if i >= params.words / 4u {
         return;
     }
-    y[i] = a[i] + b[i];
+    y[i] = floats(a[i]) + floats(b[i]);
 }
 
 @compute @workgroup_size(64)
@@ -44,7 +44,7 @@ fn backward(
     if i >= params.words / 4u {
         return;
     }
-    var d = dy[i];
+    var d = floats(dy[i]);
     if ACCUMULATE {
         d += dx[i];
     }

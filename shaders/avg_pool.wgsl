@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // avg_pool: the mean over a window; the window of the whole image is global average pooling.
 //   forward   y[n,p,q,c] = sum over the window of x[n, p s + i, q s + j, c] / (kh kw)
 //   backward  dx[n,h,w,c] = sum over the windows that hold (h,w) of dy[n,p,q,c] / (kh kw)   (added under ACCUMULATE)
@@ -23,9 +23,9 @@ struct Params {
 override ACCUMULATE: bool = false;
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> dy: array<Floats>;
 @group(0) @binding(4) var<storage, read_write> dx: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
@@ -45,7 +45,7 @@ fn forward(
     var sum = vec4<f32>(0.0);
     for (var a = 0u; a < params.kh; a++) {
         for (var b = 0u; b < params.kw; b++) {
-            sum += x[((n * params.h + p * params.stride + a) * params.w + q * params.stride + b) * params.c4 + c];
+            sum += floats(x[((n * params.h + p * params.stride + a) * params.w + q * params.stride + b) * params.c4 + c]);
         }
     }
     y[i] = sum / f32(params.kh * params.kw);
@@ -75,7 +75,7 @@ fn backward(
     var sum = vec4<f32>(0.0);
     for (var p = first_window(h, params.kh, params.stride); p <= last_p; p++) {
         for (var q = first_window(w, params.kw, params.stride); q <= last_q; q++) {
-            sum += dy[((n * params.oh + p) * params.ow + q) * params.c4 + c];
+            sum += floats(dy[((n * params.oh + p) * params.ow + q) * params.c4 + c]);
         }
     }
     sum /= f32(params.kh * params.kw);

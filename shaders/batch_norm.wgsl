@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // batch_norm: every channel to mean 0 and variance 1, scaled and shifted; an addend and a ReLU in the same pass if wanted.
 //   with xhat = (x - mean) inv, scale = gamma inv, t = (x - mean) scale + beta:
 //   moments    count, mean and sum of squared deviations of a chunk of rows; many convolutions leave these themselves
@@ -42,16 +42,16 @@ override FROZEN: bool = false;
 const LANES = 64u;
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> addend: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> affine_in: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> parts: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
+@group(0) @binding(2) var<storage, read> addend: array<Floats>;
+@group(0) @binding(3) var<storage, read> affine_in: array<Floats>;
+@group(0) @binding(4) var<storage, read> parts: array<Floats>;
 @group(0) @binding(5) var<storage, read_write> parts_out: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> stats: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> stats: array<Floats>;
 @group(0) @binding(7) var<storage, read_write> stats_out: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> y: array<vec4<f32>>;
-@group(0) @binding(9) var<storage, read> result: array<vec4<f32>>;
-@group(0) @binding(10) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(9) var<storage, read> result: array<Floats>;
+@group(0) @binding(10) var<storage, read> dy: array<Floats>;
 @group(0) @binding(11) var<storage, read_write> masked: array<vec4<f32>>;
 @group(0) @binding(12) var<storage, read_write> dx: array<vec4<f32>>;
 @group(0) @binding(13) var<storage, read_write> daffine: array<vec4<f32>>;
@@ -83,7 +83,7 @@ fn joined(a: Moments, b: Moments) -> Moments {
 }
 
 fn part(p: u32, c: u32) -> Moments {
-    return Moments(parts[3u * p * params.c4 + c].x, parts[(3u * p + 1u) * params.c4 + c], parts[(3u * p + 2u) * params.c4 + c]);
+    return Moments(floats(parts[3u * p * params.c4 + c]).x, floats(parts[(3u * p + 1u) * params.c4 + c]), floats(parts[(3u * p + 2u) * params.c4 + c]));
 }
 
 fn put_part(p: u32, c: u32, m: Moments) {
@@ -118,11 +118,11 @@ fn moments(
     let c = i % params.c4;
     let first = p * params.each;
     let end = min(first + params.each, params.rows);
-    let pivot = x[first * params.c4 + c];
+    let pivot = floats(x[first * params.c4 + c]);
     var sum = vec4<f32>(0.0);
     var squares = vec4<f32>(0.0);
     for (var row = first; row < end; row++) {
-        let v = x[row * params.c4 + c] - pivot;
+        let v = floats(x[row * params.c4 + c]) - pivot;
         sum += v;
         squares += v * v;
     }
@@ -171,8 +171,8 @@ fn apply(
     let biased = all.squares / all.count;
     let variance = select(biased, vec4<f32>(0.0), biased < vec4<f32>(0.0));
     let inv = select(vec4<f32>(0.0), 1.0 / sqrt(variance + size.eps), real(c));
-    let scale = affine_in[c] * inv;
-    let beta = affine_in[size.a4 + c];
+    let scale = floats(affine_in[c]) * inv;
+    let beta = floats(affine_in[size.a4 + c]);
     if first == 0u {
         stats_out[5u * c + MEAN] = all.mean;
         stats_out[5u * c + INV] = inv;
@@ -182,9 +182,9 @@ fn apply(
     }
     for (var row = first; row < min(first + size.each, size.rows); row++) {
         let at = row * size.c4 + c;
-        var t = fma(x[at] - all.mean, scale, beta);
+        var t = fma(floats(x[at]) - all.mean, scale, beta);
         if ADD {
-            t += addend[at];
+            t += floats(addend[at]);
         }
         y[at] = relu(t);
     }
@@ -203,8 +203,8 @@ fn frozen(
     let inv = select(vec4<f32>(0.0), 1.0 / sqrt(running_var[c] + params.eps), real(c));
     stats_out[5u * c + MEAN] = running_mean[c];
     stats_out[5u * c + INV] = inv;
-    stats_out[5u * c + SCALE] = affine_in[c] * inv;
-    stats_out[5u * c + BETA] = affine_in[params.a4 + c];
+    stats_out[5u * c + SCALE] = floats(affine_in[c]) * inv;
+    stats_out[5u * c + BETA] = floats(affine_in[params.a4 + c]);
     stats_out[5u * c + VAR] = vec4<f32>(0.0);
 }
 
@@ -221,14 +221,14 @@ fn affine(
     if first >= size.rows {
         return;
     }
-    let mean = stats[5u * c + MEAN];
-    let scale = stats[5u * c + SCALE];
-    let beta = stats[5u * c + BETA];
+    let mean = floats(stats[5u * c + MEAN]);
+    let scale = floats(stats[5u * c + SCALE]);
+    let beta = floats(stats[5u * c + BETA]);
     for (var row = first; row < min(first + size.each, size.rows); row++) {
         let at = row * size.c4 + c;
-        var t = fma(x[at] - mean, scale, beta);
+        var t = fma(floats(x[at]) - mean, scale, beta);
         if ADD {
-            t += addend[at];
+            t += floats(addend[at]);
         }
         y[at] = relu(t);
     }
@@ -244,8 +244,8 @@ fn running(
     if c >= params.c4 || flag[0] != 0u {
         return;
     }
-    running_mean[c] = mix(running_mean[c], stats[5u * c + MEAN], params.momentum);
-    running_var[c] = mix(running_var[c], stats[5u * c + VAR], params.momentum);
+    running_mean[c] = mix(running_mean[c], floats(stats[5u * c + MEAN]), params.momentum);
+    running_var[c] = mix(running_var[c], floats(stats[5u * c + VAR]), params.momentum);
 }
 
 @compute @workgroup_size(LANES)
@@ -261,14 +261,14 @@ fn slopes(
         return;
     }
     let c = i % size.c4;
-    let mean = stats[5u * c + MEAN];
-    let scale = stats[5u * c + SCALE];
-    let beta = stats[5u * c + BETA];
+    let mean = floats(stats[5u * c + MEAN]);
+    let scale = floats(stats[5u * c + SCALE]);
+    let beta = floats(stats[5u * c + BETA]);
     var sum = vec4<f32>(0.0);
     var along = vec4<f32>(0.0);
     for (var row = p * size.each; row < min((p + 1u) * size.each, size.rows); row++) {
-        let from_mean = x[row * size.c4 + c] - mean;
-        var m = dy[row * size.c4 + c];
+        let from_mean = floats(x[row * size.c4 + c]) - mean;
+        var m = floats(dy[row * size.c4 + c]);
         if RELU {
             m = select(m, vec4<f32>(0.0), fma(from_mean, scale, beta) <= vec4<f32>(0.0));
         }
@@ -276,7 +276,7 @@ fn slopes(
         along += m * from_mean;
     }
     parts_out[2u * p * size.c4 + c] = sum;
-    parts_out[(2u * p + 1u) * size.c4 + c] = along * stats[5u * c + INV];
+    parts_out[(2u * p + 1u) * size.c4 + c] = along * floats(stats[5u * c + INV]);
 }
 
 @compute @workgroup_size(LANES)
@@ -292,18 +292,18 @@ fn mask(
         return;
     }
     let c = i % size.c4;
-    let mean = stats[5u * c + MEAN];
+    let mean = floats(stats[5u * c + MEAN]);
     var sum = vec4<f32>(0.0);
     var along = vec4<f32>(0.0);
     for (var row = p * size.each; row < min((p + 1u) * size.each, size.rows); row++) {
         let at = row * size.c4 + c;
-        let m = select(dy[at], vec4<f32>(0.0), bitcast<vec4<u32>>(result[at]) == vec4<u32>(0u));
+        let m = select(floats(dy[at]), vec4<f32>(0.0), bitcast<vec4<u32>>(floats(result[at])) == vec4<u32>(0u));
         masked[at] = m;
         sum += m;
-        along += m * (x[at] - mean);
+        along += m * (floats(x[at]) - mean);
     }
     parts_out[2u * p * size.c4 + c] = sum;
-    parts_out[(2u * p + 1u) * size.c4 + c] = along * stats[5u * c + INV];
+    parts_out[(2u * p + 1u) * size.c4 + c] = along * floats(stats[5u * c + INV]);
 }
 
 @compute @workgroup_size(LANES)
@@ -322,8 +322,8 @@ fn join_slopes(
     var sum = vec4<f32>(0.0);
     var along = vec4<f32>(0.0);
     for (var p = first; p < min(first + params.each, params.parts); p++) {
-        sum += parts[2u * p * params.c4 + c];
-        along += parts[(2u * p + 1u) * params.c4 + c];
+        sum += floats(parts[2u * p * params.c4 + c]);
+        along += floats(parts[(2u * p + 1u) * params.c4 + c]);
     }
     parts_out[2u * to * params.c4 + c] = sum;
     parts_out[(2u * to + 1u) * params.c4 + c] = along;
@@ -345,8 +345,8 @@ fn backward(
     var sum = vec4<f32>(0.0);
     var along = vec4<f32>(0.0);
     for (var p = 0u; p < size.parts; p++) {
-        sum += parts[2u * p * size.c4 + c];
-        along += parts[(2u * p + 1u) * size.c4 + c];
+        sum += floats(parts[2u * p * size.c4 + c]);
+        along += floats(parts[(2u * p + 1u) * size.c4 + c]);
     }
     if first == 0u {
         if ACCUMULATE_AFFINE {
@@ -357,16 +357,16 @@ fn backward(
             daffine[size.a4 + c] = sum;
         }
     }
-    let mean = stats[5u * c + MEAN];
-    let scale = stats[5u * c + SCALE];
-    let beta = stats[5u * c + BETA];
+    let mean = floats(stats[5u * c + MEAN]);
+    let scale = floats(stats[5u * c + SCALE]);
+    let beta = floats(stats[5u * c + BETA]);
     let share = 1.0 / f32(size.rows);
-    let tilt = along * share * stats[5u * c + INV];
+    let tilt = along * share * floats(stats[5u * c + INV]);
     for (var row = first; row < min(first + size.each, size.rows); row++) {
         let at = row * size.c4 + c;
-        var m = dy[at];
+        var m = floats(dy[at]);
         if RELU || !FROZEN {
-            let from_mean = x[at] - mean;
+            let from_mean = floats(x[at]) - mean;
             if RELU {
                 m = select(m, vec4<f32>(0.0), fma(from_mean, scale, beta) <= vec4<f32>(0.0));
             }

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/pixel.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/pixel.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // conv2d: convolution of images, its gradients to the input and to the weight; implicit GEMMs, no im2col buffer.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
@@ -52,9 +52,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
+@group(0) @binding(2) var<storage, read> weight: array<Floats>;
+@group(0) @binding(3) var<storage, read> dy: array<Floats>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
 fn up(a: u32, b: u32) -> u32 {
@@ -138,11 +138,11 @@ fn forward(
             for (var c = 0u; c < ci4; c++) {
                 var read: array<vec4<f32>, COLUMN_READS>;
                 for (var i = 0u; i < COLUMN_READS; i++) {
-                    read[i] = weight[(first + 4u * c + steps[i]) * ys + columns[i]];
+                    read[i] = floats(weight[(first + 4u * c + steps[i]) * ys + columns[i]]);
                 }
                 var b = steps_of_lines(read);
                 for (var i = 0u; i < ROW_READS; i++) {
-                    accumulate_rows(&tile, i, select(vec4(0.0), x[at[i] + c], inside[i]), &b);
+                    accumulate_rows(&tile, i, select(vec4(0.0), floats(x[at[i] + c]), inside[i]), &b);
                 }
             }
             first += 4u * ci4;
@@ -258,11 +258,11 @@ fn grad_input(
             for (var o = 0u; o < co4; o++) {
                 var read: array<vec4<f32>, COLUMN_READS>;
                 for (var i = 0u; i < COLUMN_READS; i++) {
-                    read[i] = weight[first + lines[i] + o];
+                    read[i] = floats(weight[first + lines[i] + o]);
                 }
                 var b = steps_of_columns(read);
                 for (var i = 0u; i < ROW_READS; i++) {
-                    accumulate_rows(&tile, i, select(vec4(0.0), dy[at[i] + o], inside[i]), &b);
+                    accumulate_rows(&tile, i, select(vec4(0.0), floats(dy[at[i] + o]), inside[i]), &b);
                 }
             }
             back_x++;
@@ -372,7 +372,7 @@ fn grad_weight(
         for (var q = 0u; q < size.ow; q += 4u) {
             var read: array<vec4<f32>, COLUMN_READS>;
             for (var i = 0u; i < COLUMN_READS; i++) {
-                read[i] = dy[(line * size.ow + min(q + steps[i], size.ow - 1u)) * ys + columns[i]];
+                read[i] = floats(dy[(line * size.ow + min(q + steps[i], size.ow - 1u)) * ys + columns[i]]);
             }
             var b = steps_of_lines(read);
             for (var i = 0u; i < FOUR_READS; i++) {
@@ -381,7 +381,7 @@ fn grad_weight(
                     let step = q + step_read(j, member);
                     let ix = step * size.stride + right_by[i];
                     let inside = inside_line[i] && ix < size.w && step < size.ow;
-                    taps[j] = select(vec4(0.0), x[select(0u, (at_line[i] + ix) * xs, inside) + channels[i]], inside);
+                    taps[j] = select(vec4(0.0), floats(x[select(0u, (at_line[i] + ix) * xs, inside) + channels[i]]), inside);
                 }
                 accumulate_fours(&tile, i, taps, &b);
             }
@@ -417,7 +417,7 @@ fn grad_weight_sum(
     }
     var sum = vec4(0.0);
     for (var t = 0u; t < size.split; t++) {
-        sum += x[t * total + index];
+        sum += floats(x[t * total + index]);
     }
     put(index, sum);
 }

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/pixel.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/pixel.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
 // conv2d_tiled: convolution of images and its gradients on GPUs; implicit GEMMs, no im2col buffer.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //                rows: pixels of y; columns: o; reduction: r, s, c

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // depthwise: convolutions of every channel by itself: as many groups as input and output channels.
 //   forward      y[b, p, q, c]  = sum over r, s of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c]
 //   grad_input   dx[b, i, j, c] = sum over r, s of dy[b, (i + pad - r) / st, (j + pad - s) / st, c] w[r, s, c],
@@ -47,9 +47,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
+@group(0) @binding(2) var<storage, read> weight: array<Floats>;
+@group(0) @binding(3) var<storage, read> dy: array<Floats>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
 // tune
@@ -99,7 +99,7 @@ fn forward(
     let top = p * STRIDE - size.pad;
     var taps: array<vec4<f32>, KH * KW>;
     for (var t = 0u; t < KH * KW; t++) {
-        taps[t] = weight[4u * select(t, KH * KW - 1u - t, TURNED) * c4 + c];
+        taps[t] = floats(weight[4u * select(t, KH * KW - 1u - t, TURNED) * c4 + c]);
     }
     var lines: array<u32, TALL>;
     var meets: array<bool, TALL>;
@@ -116,7 +116,7 @@ fn forward(
         var pixels: array<vec4<f32>, SPAN>;
         for (var j = 0u; j < SPAN; j++) {
             let inside = meets[i] && left + j < size.w;
-            pixels[j] = select(vec4(0.0), x[select(0u, lines[i] + j, inside) * c4 + c], inside);
+            pixels[j] = select(vec4(0.0), floats(x[select(0u, lines[i] + j, inside) * c4 + c]), inside);
         }
         for (var r = 0u; r < KH; r++) {
             if i >= r && (i - r) % STRIDE == 0u && (i - r) / STRIDE < HIGH {
@@ -164,7 +164,7 @@ fn grad_input(
             let oy = (down - r) / size.stride;
             let ox = (right - s) / size.stride;
             if down >= r && right >= s && oy < size.oh && ox < size.ow {
-                sum = fma(dy[((image + oy) * size.ow + ox) * c4 + c], weight[4u * (r * KW + s) * c4 + c], sum);
+                sum = fma(floats(dy[((image + oy) * size.ow + ox) * c4 + c]), floats(weight[4u * (r * KW + s) * c4 + c]), sum);
             }
         }
     }
@@ -203,13 +203,13 @@ fn grad_weight(
             let left = q * STRIDE - size.pad;
             var b: array<vec4<f32>, WIDE>;
             for (var j = 0u; j < WIDE; j++) {
-                b[j] = select(vec4(0.0), dy[(line * size.ow + min(q + j, size.ow - 1u)) * c4 + c], q + j < size.ow);
+                b[j] = select(vec4(0.0), floats(dy[(line * size.ow + min(q + j, size.ow - 1u)) * c4 + c]), q + j < size.ow);
             }
             for (var r = 0u; r < KH; r++) {
                 var pixels: array<vec4<f32>, SPAN>;
                 for (var j = 0u; j < SPAN; j++) {
                     let inside = meets[r] && left + j < size.w;
-                    pixels[j] = select(vec4(0.0), x[select(0u, above[r] + left + j, inside) * c4 + c], inside);
+                    pixels[j] = select(vec4(0.0), floats(x[select(0u, above[r] + left + j, inside) * c4 + c]), inside);
                 }
                 for (var j = 0u; j < WIDE; j++) {
                     let a = b[j];

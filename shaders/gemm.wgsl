@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // gemm: products of matrices, `batch` of them side by side.
 //   nn      y[m, n]  = sum over k of x[m, k] w[k, n]  (+ bias[n])
 //   nt      y[m, k]  = sum over n of x[m, n] w[k, n]
@@ -34,9 +34,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
+@group(0) @binding(2) var<storage, read> w: array<Floats>;
+@group(0) @binding(3) var<storage, read> bias: array<Floats>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
 fn up(a: u32, b: u32) -> u32 {
@@ -109,11 +109,11 @@ fn nn(
     for (var k = 0u; k < k4; k++) {
         var read: array<vec4<f32>, COLUMN_READS>;
         for (var i = 0u; i < COLUMN_READS; i++) {
-            read[i] = w[min(4u * k + steps[i], size.k - 1u) * n4 + columns[i]];
+            read[i] = floats(w[min(4u * k + steps[i], size.k - 1u) * n4 + columns[i]]);
         }
         var b = steps_of_lines(read);
         for (var i = 0u; i < ROW_READS; i++) {
-            accumulate_rows(&tile, i, x[rows[i] + k], &b);
+            accumulate_rows(&tile, i, floats(x[rows[i] + k]), &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
@@ -123,7 +123,7 @@ fn nn(
             if r < size.m && c < n4 {
                 var value = tile[i * COLS + v];
                 if size.has_bias != 0u {
-                    value += bias[c];
+                    value += floats(bias[c]);
                 }
                 put((batch * size.m + r) * n4 + c, value);
             }
@@ -165,11 +165,11 @@ fn nt(
     for (var n = 0u; n < n4; n++) {
         var read: array<vec4<f32>, COLUMN_READS>;
         for (var i = 0u; i < COLUMN_READS; i++) {
-            read[i] = w[columns[i] + n];
+            read[i] = floats(w[columns[i] + n]);
         }
         var b = steps_of_columns(read);
         for (var i = 0u; i < ROW_READS; i++) {
-            accumulate_rows(&tile, i, x[rows[i] + n], &b);
+            accumulate_rows(&tile, i, floats(x[rows[i] + n]), &b);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
@@ -222,14 +222,14 @@ fn tn(
     for (var m = start; m < end; m += 4u) {
         var read: array<vec4<f32>, COLUMN_READS>;
         for (var i = 0u; i < COLUMN_READS; i++) {
-            read[i] = w[min(m + steps[i], end - 1u) * n4 + columns[i]];
+            read[i] = floats(w[min(m + steps[i], end - 1u) * n4 + columns[i]]);
         }
         var b = steps_of_lines(read);
         for (var i = 0u; i < FOUR_READS; i++) {
             var fours: array<vec4<f32>, STEPS>;
             for (var j = 0u; j < STEPS; j++) {
                 let step = m + step_read(j, member);
-                fours[j] = select(vec4(0.0), x[min(step, end - 1u) * k4 + rows[i]], step < end);
+                fours[j] = select(vec4(0.0), floats(x[min(step, end - 1u) * k4 + rows[i]]), step < end);
             }
             accumulate_fours(&tile, i, fours, &b);
         }
@@ -264,7 +264,7 @@ fn tn_sum(
     }
     var sum = vec4(0.0);
     for (var s = 0u; s < size.split; s++) {
-        sum += x[s * total + index];
+        sum += floats(x[s * total + index]);
     }
     put(index, sum);
 }

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/plain.wgsl lib/gemm_tiled.wgsl
 // gemm_tiled: products of matrices on GPUs; `batch` of them side by side.
 //   nn      y[m, n]  = sum over k of x[m, k] w[k, n]  (+ bias[n])
 //   nt      y[m, k]  = sum over n of x[m, n] w[k, n]

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // max_pool: the largest value in a window, the first in row order among equals; a NaN counts as largest.
 //   forward   y[n,p,q,c] = max over the window of x[n, p s + i - pad, q s + j - pad, c];  chosen = i kw + j of it
 //   backward  dx[n,h,w,c] = sum over the windows that chose (h,w) of dy[n,p,q,c]   (added under ACCUMULATE)
@@ -23,11 +23,11 @@ struct Params {
 override ACCUMULATE: bool = false;
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> chosen_out: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> chosen: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> dy: array<Floats>;
 @group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>;
 
 fn is_nan(v: vec4<f32>) -> vec4<bool> {
@@ -55,7 +55,7 @@ fn forward(
             let row = p * params.stride + a - params.pad; // wraps to a large number above the image
             let col = q * params.stride + b - params.pad;
             if row < params.h && col < params.w {
-                let v = x[((n * params.h + row) * params.w + col) * params.c4 + c];
+                let v = floats(x[((n * params.h + row) * params.w + col) * params.c4 + c]);
                 let better = (place == vec4<u32>(0xffffffffu)) | (v > best) | is_nan(v);
                 best = select(best, v, better);
                 place = select(place, vec4<u32>(a * params.k + b), better);
@@ -93,7 +93,7 @@ fn backward(
             }
             let o = ((n * params.oh + top / params.stride) * params.ow + left / params.stride) * params.c4 + c;
             let here = chosen[o] == vec4<u32>((a - 1u) * params.k + b - 1u);
-            sum += select(vec4<f32>(0.0), dy[o], here);
+            sum += select(vec4<f32>(0.0), floats(dy[o]), here);
         }
     }
     if ACCUMULATE {

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/rng.wgsl lib/step.wgsl lib/noise_drawn.wgsl lib/bank_f32.wgsl lib/softplus.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/rng.wgsl lib/step.wgsl lib/noise_drawn.wgsl lib/bank_f32.wgsl lib/softplus.wgsl
 // nce: noise-contrastive estimation against m sampled rows of the bank, with its gradient in the same pass.
 //   with s(v) = v.f / tau, a(v) = s(v) - ln Z - ln(m / n), softplus(a) = ln(1 + e^a), sigma(a) = 1 / (1 + e^-a):
 //   gather    loss = softplus(-a(v+)) + sum_j softplus(a(v_j));   d loss / d f = (sum_j sigma(a(v_j)) v_j - sigma(-a(v+)) v+) / tau
@@ -33,11 +33,11 @@ struct Params {
 override SEVERAL: bool = false; // tiles, not all rows in one
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> f: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> f: array<Floats>;
 @group(0) @binding(2) var<storage, read> own: array<u32>;
 @group(0) @binding(3) var<storage, read> z: array<f32>;
 @group(0) @binding(4) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> gathered: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> gathered: array<Floats>;
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>;
 @group(0) @binding(7) var<storage, read_write> slope: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> spread_out: array<f32>;
@@ -64,7 +64,7 @@ fn gather(
     let self_row = min(own[b], size.n - 1u);
     var own_f: array<vec4<f32>, DIM4>;
     for (var d = 0u; d < DIM4; d++) {
-        own_f[d] = f[b * DIM4 + d];
+        own_f[d] = floats(f[b * DIM4 + d]);
     }
     let part = (b * LANES + lane) * (DIM4 + 1u);
     var sum = array<vec4<f32>, DIM4>();
@@ -124,7 +124,7 @@ fn gather(
 
 // Loss, max of s and sum of exp(s - max) of lane k.
 fn head(b: u32, k: u32) -> vec4<f32> {
-    return gathered[(b * LANES + k) * (DIM4 + 1u) + DIM4];
+    return floats(gathered[(b * LANES + k) * (DIM4 + 1u) + DIM4]);
 }
 
 @compute @workgroup_size(64)
@@ -145,7 +145,7 @@ fn merge(
     }
     var sum = vec4<f32>(0.0);
     for (var k = 0u; k < LANES; k++) {
-        sum += gathered[(b * LANES + k) * (DIM4 + 1u) + d];
+        sum += floats(gathered[(b * LANES + k) * (DIM4 + 1u) + d]);
     }
     slope[i] = sum * params.share;
     if d > 0u {

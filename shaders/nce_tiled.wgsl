@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/rng.wgsl lib/step.wgsl lib/noise_drawn.wgsl lib/bank_f32.wgsl lib/softplus.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/rng.wgsl lib/step.wgsl lib/noise_drawn.wgsl lib/bank_f32.wgsl lib/softplus.wgsl
 // nce_tiled: the gathering of nce.wgsl for GPUs. TEAM lanes share a row of the bank, a vec4 each, so that neighbouring lanes read
 // neighbouring memory and a row waits in registers until its weight is known; nce.wgsl merges the parts.
 //   with s(v) = v.f / tau, a(v) = s(v) - ln Z - ln(m / n), softplus(a) = ln(1 + e^a), sigma(a) = 1 / (1 + e^-a):

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // peak: what the adapter itself does: the yardstick of the benchmarks, not an op.
 //   multiply  CHAINS chains a lane, each v = v factor + step, ROUNDS times; then y[lane] = their sum
 //   copy      y = x
@@ -17,7 +17,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 // tune
@@ -67,7 +67,7 @@ fn copy(
     }
     var held: array<vec4<f32>, EACH>;
     for (var k = 0u; k < EACH; k++) {
-        held[k] = x[first + k];
+        held[k] = floats(x[first + k]);
     }
     for (var k = 0u; k < EACH; k++) {
         y[first + k] = held[k];

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // relu: negative numbers become zero; NaN stays NaN.
 //   forward   y = x where x > 0 or x is NaN, else 0
 //   backward  dx = dy where y is not 0, else 0   (added to dx under ACCUMULATE)
@@ -15,10 +15,10 @@ struct Params {
 override ACCUMULATE: bool = false;
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> y_out: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> y: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> y: array<Floats>;
+@group(0) @binding(4) var<storage, read> dy: array<Floats>;
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
@@ -32,7 +32,7 @@ fn forward(
         return;
     }
     // As integers, what is to become zero lies from 0x80000000 (-0) to 0xff800000 (-infinity); above it is NaN.
-    let bits = bitcast<vec4<u32>>(x[i]);
+    let bits = bitcast<vec4<u32>>(floats(x[i]));
     let negative = (bits >= vec4<u32>(0x80000000u)) & (bits <= vec4<u32>(0xff800000u));
     y_out[i] = bitcast<vec4<f32>>(select(bits, vec4<u32>(0u), negative));
 }
@@ -47,7 +47,7 @@ fn backward(
     if i >= params.words / 4u {
         return;
     }
-    var d = select(dy[i], vec4<f32>(0.0), bitcast<vec4<u32>>(y[i]) == vec4<u32>(0u));
+    var d = select(floats(dy[i]), vec4<f32>(0.0), bitcast<vec4<u32>>(floats(y[i])) == vec4<u32>(0u));
     if ACCUMULATE {
         d += dx[i];
     }

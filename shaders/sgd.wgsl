@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/step.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/step.wgsl
 // sgd: stochastic gradient descent with momentum and weight decay, over all parameters in one dispatch.
 //   update    v = momentum v + g + decay w;   w = w - lr v;   nothing while flag is up
 // Shapes:   w, v, g [words] in vec4.
@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> params: Params;
 @group(0) @binding(1) var<storage, read> step: Step;
 @group(0) @binding(2) var<storage, read> flag: array<u32>;
-@group(0) @binding(3) var<storage, read> g: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> g: array<Floats>;
 @group(0) @binding(4) var<storage, read_write> v: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> w: array<vec4<f32>>;
 
@@ -35,7 +35,7 @@ fn update(
         return;
     }
     let old = w[i];
-    let velocity = settings.momentum * v[i] + (g[i] + settings.decay * old);
+    let velocity = settings.momentum * v[i] + (floats(g[i]) + settings.decay * old);
     v[i] = velocity;
     w[i] = old - rate * velocity;
 }

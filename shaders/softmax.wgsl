@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/bank_f32.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/bank_f32.wgsl
 // softmax: cross-entropy of every sample's own row against the whole bank, streamed: scores are never stored.
 //   with s_j = v_j.f / tau:
 //   stream    over rows of a chunk: top = max s_j, mass = sum exp(s_j - top), pull = sum exp(s_j - top) v_j; and of the
@@ -27,12 +27,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> f: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> f: array<Floats>;
 @group(0) @binding(2) var<storage, read> own: array<u32>;
 @group(0) @binding(3) var<storage, read_write> parts: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> self_rows_out: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> streamed: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read> self_rows: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> streamed: array<Floats>;
+@group(0) @binding(6) var<storage, read> self_rows: array<Floats>;
 @group(0) @binding(7) var<storage, read_write> losses: array<f32>;
 @group(0) @binding(8) var<storage, read_write> slope: array<vec4<f32>>;
 
@@ -66,7 +66,7 @@ fn stream(
     }
     var own_f = array<vec4<f32>, DIM4>();
     for (var d = 0u; d < DIM4; d++) {
-        own_f[d] = f[b * DIM4 + d];
+        own_f[d] = floats(f[b * DIM4 + d]);
     }
     let part = part_of(chunk, b);
     var pull = array<vec4<f32>, DIM4>();
@@ -135,19 +135,19 @@ fn merge(
     }
     var top = -1e30;
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        top = max(top, streamed[part_of(chunk, b) + DIM4].x);
+        top = max(top, floats(streamed[part_of(chunk, b) + DIM4]).x);
     }
     var mass = 0.0;
     var self_score = 0.0;
     var pull = vec4<f32>(0.0);
     for (var chunk = 0u; chunk < params.chunks; chunk++) {
-        let head = streamed[part_of(chunk, b) + DIM4];
+        let head = floats(streamed[part_of(chunk, b) + DIM4]);
         let shrink = exp(head.x - top);
         mass += head.y * shrink;
         self_score += head.z;
-        pull += streamed[part_of(chunk, b) + d] * shrink;
+        pull += floats(streamed[part_of(chunk, b) + d]) * shrink;
     }
-    slope[i] = (pull / mass - self_rows[i]) * (params.inv_tau * params.share);
+    slope[i] = (pull / mass - floats(self_rows[i])) * (params.inv_tau * params.share);
     if d == 0u {
         losses[b] = top + log(mass) - self_score;
     }

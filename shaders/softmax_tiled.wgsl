@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/bank_f32.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/bank_f32.wgsl
 // softmax_tiled: the streaming of softmax.wgsl for GPUs. A workgroup brings BLOCK rows of the bank into its memory for all its
 // samples, and TEAM lanes share a sample, with up to eight vec4 each of its feature and of its pull in registers.
 //   with s_j = v_j.f / tau:

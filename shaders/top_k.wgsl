@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/bank_f32.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/bank_f32.wgsl
 // top_k: the k rows of the bank with the largest dot products with each query; scores are never stored.
 //   scan      over rows of a chunk: a tile of ROWS queries by 4 COLS rows is multiplied as gemm.wgsl's `nt` does it, and what
 //             beats the worst of a query's list takes its place
@@ -28,7 +28,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> f: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> f: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> lists: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read_write> scores: array<f32>;
 @group(0) @binding(4) var<storage, read_write> rows: array<u32>;
@@ -127,7 +127,7 @@ fn scan(
             }
             var b = steps_of_columns(read);
             for (var i = 0u; i < ROW_READS; i++) {
-                accumulate_rows(&tile, i, f[at[i] + n], &b);
+                accumulate_rows(&tile, i, floats(f[at[i] + n]), &b);
             }
         }
         // Bit c of better[r]: row + c beats the worst of query r.

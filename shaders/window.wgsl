@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // window: convolutions with few channels a group, where a pixel that was loaded serves every tap along a line.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
@@ -54,9 +54,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
+@group(0) @binding(2) var<storage, read> weight: array<Floats>;
+@group(0) @binding(3) var<storage, read> dy: array<Floats>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
 
 // tune
@@ -155,14 +155,14 @@ fn forward(
             for (var s = 0u; s < KW; s++) {
                 var read: array<vec4<f32>, COLUMN_READS>;
                 for (var i = 0u; i < COLUMN_READS; i++) {
-                    read[i] = weight[(((r * KW + s) * ci4 + c) * 4u + steps[i]) * ys + columns[i]];
+                    read[i] = floats(weight[(((r * KW + s) * ci4 + c) * 4u + steps[i]) * ys + columns[i]]);
                 }
                 for (var e = 0u; e < 4u * COLS; e++) {
                     b[s * 4u * COLS + e] = of_columns(read, e);
                 }
             }
             for (var j = 0u; j < SPAN; j++) {
-                slide(&tile, j, select(vec4(0.0), x[at[j] + c], inside[j]), &b);
+                slide(&tile, j, select(vec4(0.0), floats(x[at[j] + c]), inside[j]), &b);
             }
         }
     }
@@ -256,7 +256,7 @@ fn grad_input(
                 let first = (r * size.kw + min(s, size.kw - 1u)) * ci4 * 4u * ys;
                 var read: array<vec4<f32>, COLUMN_READS>;
                 for (var i = 0u; i < COLUMN_READS; i++) {
-                    read[i] = select(vec4(0.0), weight[first + lines[i] + o], s < size.kw);
+                    read[i] = select(vec4(0.0), floats(weight[first + lines[i] + o]), s < size.kw);
                 }
                 let turned = steps_of_columns(read);
                 for (var e = 0u; e < 4u * COLS; e++) {
@@ -264,7 +264,7 @@ fn grad_input(
                 }
             }
             for (var j = 0u; j < SPAN; j++) {
-                slide(&tile, j, select(vec4(0.0), dy[at[j] + o], inside[j]), &b);
+                slide(&tile, j, select(vec4(0.0), floats(dy[at[j] + o]), inside[j]), &b);
             }
         }
         bottom--;
@@ -351,7 +351,7 @@ fn grad_weight(
             for (var l = 0u; l < LINES; l++) {
                 for (var j = 0u; j < KW - min(STRIDE, KW); j++) {
                     let inside = meets[l] && left + j < size.w;
-                    pixels[l * SPAN + j] = select(vec4(0.0), x[at_line[l] + select(0u, (left + j) * xs, inside)], inside);
+                    pixels[l * SPAN + j] = select(vec4(0.0), floats(x[at_line[l] + select(0u, (left + j) * xs, inside)]), inside);
                 }
             }
             var at: array<u32, ROWS>;
@@ -361,13 +361,13 @@ fn grad_weight(
             for (var i = 0u; i < ROWS; i++) {
                 var b: array<vec4<f32>, COLS>;
                 for (var v = 0u; v < COLS; v++) {
-                    b[v] = select(vec4(0.0), dy[at[i] + columns[v]], q + i < size.ow);
+                    b[v] = select(vec4(0.0), floats(dy[at[i] + columns[v]]), q + i < size.ow);
                 }
                 for (var l = 0u; l < LINES; l++) {
                     for (var d = 0u; d < min(STRIDE, KW); d++) {
                         let j = i * STRIDE + KW - min(STRIDE, KW) + d;
                         let inside = meets[l] && left + j < size.w;
-                        pixels[l * SPAN + j] = select(vec4(0.0), x[at_line[l] + select(0u, (left + j) * xs, inside)], inside);
+                        pixels[l * SPAN + j] = select(vec4(0.0), floats(x[at_line[l] + select(0u, (left + j) * xs, inside)]), inside);
                     }
                     for (var s = 0u; s < KW; s++) {
                         let a = pixels[l * SPAN + i * STRIDE + s];

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/plain.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl lib/plain.wgsl
 // winograd: the transforms of F(2x2, 3x3) and F(4x4, 3x3), between which SIDE^2 independent products of matrices stand for
 // a 3x3 convolution with stride 1. In each of the SIDE^2 places t, with SIDE = OUTPUTS + 2, over tiles of OUTPUTS^2 results,
 //   y = At [(G w Gt)(Bt x B)] A     so    v = input(x), u = weight(w), m[t] = v[t] u[t], y = output(m)
@@ -46,7 +46,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 
 // A row or a column, whichever length it has.
@@ -218,7 +218,7 @@ fn gather(size: Params, at: Place, top: u32, left: u32, side: u32, block: ptr<fu
         for (var s = 0u; s < side; s++) {
             let inside = top + r < size.h && left + s < size.w;
             let pixel = select(0u, (at.image + top + r) * size.w + left + s, inside);
-            (*block)[6u * r + s] = select(vec4(0.0), x[pixel * size.vectors + at.vector], inside);
+            (*block)[6u * r + s] = select(vec4(0.0), floats(x[pixel * size.vectors + at.vector]), inside);
         }
     }
 }
@@ -298,7 +298,7 @@ fn output(
         var block: Block;
         for (var r = 0u; r < SIDE; r++) {
             for (var s = 0u; s < SIDE; s++) {
-                block[6u * r + s] = x[(r * SIDE + s) * total + tile];
+                block[6u * r + s] = floats(x[(r * SIDE + s) * total + tile]);
             }
         }
         transform(&block, OUTPUT);
@@ -348,7 +348,7 @@ fn weight(
     for (var r = 0u; r < 3u; r++) {
         for (var s = 0u; s < 3u; s++) {
             let tap = select(3u * r + s, 8u - 3u * r - s, size.flip != 0u);
-            block[6u * r + s] = x[tap * size.vectors + index];
+            block[6u * r + s] = floats(x[tap * size.vectors + index]);
         }
     }
     transform(&block, WEIGHT);
@@ -373,7 +373,7 @@ fn grad_weight(
     var block: Block;
     for (var r = 0u; r < SIDE; r++) {
         for (var s = 0u; s < SIDE; s++) {
-            block[6u * r + s] = x[(r * SIDE + s) * size.vectors + index];
+            block[6u * r + s] = floats(x[(r * SIDE + s) * size.vectors + index]);
         }
     }
     transform(&block, GRAD_WEIGHT);

@@ -85,6 +85,15 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         let pieces = ["lib/moments.wgsl", "lib/slopes.wgsl", "lib/affine.wgsl"];
         all.extend(pieces.map(|piece| (Vec::new(), vec![("lib/plain.wgsl", piece)])));
     }
+    // On Mesa's software adapter every kernel for processors reads pairs.
+    let reads = |shader: &Shader| shader.needs().contains(&"lib/floats.wgsl") && !file.contains("_tiled");
+    if shaders().any(|shader| shader.file() == file && reads(shader)) {
+        let pairs = |(tune, swap): &(Tune, Swap)| {
+            let swap = [swap.clone(), vec![("lib/floats.wgsl", "lib/floats_in_pairs.wgsl")]].concat();
+            (tune.clone(), swap)
+        };
+        all.extend(all.iter().map(pairs).collect::<Vec<_>>());
+    }
     all
 }
 
@@ -105,15 +114,14 @@ fn switches(module: &naga::Module) -> Vec<naga::back::PipelineConstants> {
 }
 
 /// Translate one entry point to all three languages.
-fn translate(
-    module: &naga::Module,
-    entry: &str,
-    constants: &naga::back::PipelineConstants,
-    subgroups: bool,
-) -> Result<(), String> {
+fn translate(module: &naga::Module, entry: &str, constants: &naga::back::PipelineConstants, swap: &Swap) -> Result<(), String> {
     // To unpack 16-bit floats asks for no feature; naga counts it apart.
-    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    let mut validator = Validator::new(ValidationFlags::all(), if subgroups { core | Capabilities::SUBGROUP } else { core });
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let takes = |piece: &str| swap.iter().any(|(_, to)| *to == piece);
+    let (subgroups, pairs) = (takes("lib/together.wgsl"), takes("lib/floats_in_pairs.wgsl"));
+    capabilities.set(Capabilities::SUBGROUP, subgroups);
+    capabilities.set(Capabilities::SHADER_INT64, pairs);
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
     validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
     let info = validator.validate(module).map_err(|e| format!("{e:?}"))?;
@@ -126,12 +134,14 @@ fn translate(
     let words = spv::write_vec(&module, &info, &options, Some(&pipeline)).map_err(|e| format!("SPIR-V: {e}"))?;
     assert_eq!(words[0], 0x0723_0203, "the number that SPIR-V begins with");
 
-    let options = msl::Options { lang_version: (2, 0), fake_missing_bindings: true, ..Default::default() };
+    // 64-bit numbers came to Metal with 2.3, and to HLSL, as subgroups did, with 6.0.
+    let lang_version = if pairs { (2, 3) } else { (2, 0) };
+    let options = msl::Options { lang_version, fake_missing_bindings: true, ..Default::default() };
     let pipeline = msl::PipelineOptions { entry_point: Some((stage, entry.into())), ..Default::default() };
     let (text, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|e| format!("MSL: {e}"))?;
     assert!(text.contains("kernel void"), "{text}");
 
-    let shader_model = if subgroups { hlsl::ShaderModel::V6_0 } else { hlsl::ShaderModel::V5_1 };
+    let shader_model = if subgroups || pairs { hlsl::ShaderModel::V6_0 } else { hlsl::ShaderModel::V5_1 };
     let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
     let pipeline = hlsl::PipelineOptions { entry_point: Some((stage, entry.into())) };
     let mut text = String::new();
@@ -145,14 +155,13 @@ fn every_entry_point_is_valid_and_can_be_said_in_three_languages() {
     let (mut points, mut variants, mut failed) = (0, 0, Vec::new());
     for shader in shaders() {
         for (tune, swap) in tunes(shader.file()) {
-            let subgroups = swap.iter().any(|(_, to)| *to == "lib/together.wgsl");
             let source = shader.source(&tune, &swap).unwrap();
             let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&source)));
             points += if tune.is_empty() { module.entry_points.len() } else { 0 };
             for constants in switches(&module) {
                 for entry in module.entry_points.iter().filter(|entry| takes(&entry.name, &swap)) {
                     variants += 1;
-                    if let Err(text) = translate(&module, &entry.name, &constants, subgroups) {
+                    if let Err(text) = translate(&module, &entry.name, &constants, &swap) {
                         failed.push(format!("{}:{} {tune:?} {constants:?}: {text}", shader.file(), entry.name));
                     }
                 }

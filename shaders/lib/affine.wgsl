@@ -5,8 +5,8 @@
 override RELU: bool = false;
 override ADD: bool = false;
 
-@group(0) @binding(32) var<storage, read> stats: array<vec4<f32>>;
-@group(0) @binding(33) var<storage, read> addend: array<vec4<f32>>;
+@group(0) @binding(32) var<storage, read> stats: array<Floats>;
+@group(0) @binding(33) var<storage, read> addend: array<Floats>;
 
 const FINISHES = true;
 const CHANGES = true;
@@ -18,13 +18,13 @@ struct Gathered {
 }
 
 fn begin(c: u32) -> Gathered {
-    return Gathered(stats[5u * c], stats[5u * c + 2u], stats[5u * c + 3u]);
+    return Gathered(floats(stats[5u * c]), floats(stats[5u * c + 2u]), floats(stats[5u * c + 3u]));
 }
 
 fn finish(g: ptr<function, Gathered>, v: vec4<f32>, at: u32) -> vec4<f32> {
     var t = fma(v - (*g).mean, (*g).scale, (*g).beta);
     if ADD {
-        t += addend[at];
+        t += floats(addend[at]);
     }
     // NaN stays NaN: see batch_norm.wgsl.
     let bits = bitcast<vec4<u32>>(t);

@@ -2,8 +2,8 @@
 // as m = 0 where t <= 0, and the sums of m and m (x - mean) inv that the norm's gradient needs are a lane's part of them.
 //   norm_x as the result; stats [c4, 5] as in batch_norm.wgsl; slopes_out [parts, 2, c4].
 
-@group(0) @binding(32) var<storage, read> norm_x: array<vec4<f32>>;
-@group(0) @binding(33) var<storage, read> stats: array<vec4<f32>>;
+@group(0) @binding(32) var<storage, read> norm_x: array<Floats>;
+@group(0) @binding(33) var<storage, read> stats: array<Floats>;
 @group(0) @binding(34) var<storage, read_write> slopes_out: array<vec4<f32>>;
 
 const FINISHES = true;
@@ -18,11 +18,11 @@ struct Gathered {
 }
 
 fn begin(c: u32) -> Gathered {
-    return Gathered(stats[5u * c], stats[5u * c + 2u], stats[5u * c + 3u], vec4<f32>(0.0), vec4<f32>(0.0));
+    return Gathered(floats(stats[5u * c]), floats(stats[5u * c + 2u]), floats(stats[5u * c + 3u]), vec4<f32>(0.0), vec4<f32>(0.0));
 }
 
 fn finish(g: ptr<function, Gathered>, v: vec4<f32>, at: u32) -> vec4<f32> {
-    let from_mean = norm_x[at] - (*g).mean;
+    let from_mean = floats(norm_x[at]) - (*g).mean;
     let m = select(v, vec4<f32>(0.0), fma(from_mean, (*g).scale, (*g).beta) <= vec4<f32>(0.0));
     (*g).sum += m;
     (*g).along = fma(m, from_mean, (*g).along);
@@ -31,5 +31,5 @@ fn finish(g: ptr<function, Gathered>, v: vec4<f32>, at: u32) -> vec4<f32> {
 
 fn end(g: ptr<function, Gathered>, p: u32, c: u32, c4: u32) {
     slopes_out[2u * p * c4 + c] = (*g).sum;
-    slopes_out[(2u * p + 1u) * c4 + c] = (*g).along * stats[5u * c + 1u];
+    slopes_out[(2u * p + 1u) * c4 + c] = (*g).along * floats(stats[5u * c + 1u]);
 }

@@ -136,7 +136,8 @@ pub(super) fn open(options: &OpenOptions) -> Result<(wgpu::Device, wgpu::Queue, 
         facts.driver += ", as a GPU"; // so that a run which goes on otherwise says so
     }
     // Subgroups only where kernels use them: on Vulkan the feature lets every pipeline's subgroups vary in size.
-    let useful = if facts.software { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
+    let for_software = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64;
+    let useful = if facts.software { for_software } else { wgpu::Features::empty() };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("instdisc"),
         required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | useful),

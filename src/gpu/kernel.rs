@@ -65,11 +65,15 @@ impl Gpu {
 
     fn build(&self, shader: &Shader, variant: Variant) -> Result<Kernel> {
         let label = variant.to_string();
-        let points = shader.reflect(&variant.tune, &variant.swap)?;
+        let mut swap = variant.swap.clone();
+        if self.reads_pairs() && shader.needs().contains(&"lib/floats.wgsl") {
+            swap.push(("lib/floats.wgsl", "lib/floats_in_pairs.wgsl"));
+        }
+        let points = shader.reflect(&variant.tune, &swap)?;
         let point = points.into_iter().find(|p| p.name == variant.entry);
         let point = point.ok_or_else(|| Error::Gpu { label: label.clone(), text: "no such entry point".into() })?;
         self.fits(&label, &point)?;
-        let source = wgpu::ShaderSource::Wgsl(shader.source(&variant.tune, &variant.swap)?.into());
+        let source = wgpu::ShaderSource::Wgsl(shader.source(&variant.tune, &swap)?.into());
         let entries: Vec<_> = point
             .bindings
             .iter()

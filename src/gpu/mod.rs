@@ -144,6 +144,11 @@ impl Gpu {
         [8, 4].into_iter().find(|&lanes| lanes <= facts.subgroup).unwrap_or(1)
     }
 
+    /// Whether kernels read four floats as two 64-bit numbers: on a device for a processor that was opened with them.
+    pub fn reads_pairs(&self) -> bool {
+        self.inner.facts.software && self.inner.device.features().contains(wgpu::Features::SHADER_INT64)
+    }
+
     /// What is known of the adapter.
     pub fn facts(&self) -> &AdapterFacts {
         &self.inner.facts

@@ -23,6 +23,8 @@ pub fn library() -> &'static [(&'static str, &'static str)] {
         ("lib/bank_f16.wgsl", include_str!("../../shaders/lib/bank_f16.wgsl")),
         ("lib/bank_f32.wgsl", include_str!("../../shaders/lib/bank_f32.wgsl")),
         ("lib/bank_words.wgsl", include_str!("../../shaders/lib/bank_words.wgsl")),
+        ("lib/floats.wgsl", include_str!("../../shaders/lib/floats.wgsl")),
+        ("lib/floats_in_pairs.wgsl", include_str!("../../shaders/lib/floats_in_pairs.wgsl")),
         ("lib/gemm_lanes.wgsl", include_str!("../../shaders/lib/gemm_lanes.wgsl")),
         ("lib/gemm_tiled.wgsl", include_str!("../../shaders/lib/gemm_tiled.wgsl")),
         ("lib/grid.wgsl", include_str!("../../shaders/lib/grid.wgsl")),
@@ -38,6 +40,12 @@ pub fn library() -> &'static [(&'static str, &'static str)] {
         ("lib/together.wgsl", include_str!("../../shaders/lib/together.wgsl")),
     ]
 }
+
+/// The pieces that go beyond what every device has; the device itself refuses what it lacks.
+const BEYOND: [(&str, naga::valid::Capabilities); 2] = [
+    ("lib/together.wgsl", naga::valid::Capabilities::SUBGROUP),
+    ("lib/floats_in_pairs.wgsl", naga::valid::Capabilities::SHADER_INT64),
+];
 
 /// A scalar type of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,12 +154,12 @@ impl Shader {
         let source = self.source(tune, swap)?;
         let fault = |text: String| Error::Gpu { label: self.file.into(), text };
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| fault(e.emit_to_string(&source)))?;
-        // Only this piece goes beyond what every device has; the device itself refuses what it lacks.
-        let together = swap.iter().any(|(_, to)| *to == "lib/together.wgsl");
         // To unpack 16-bit floats asks for no feature; naga counts it apart.
-        let core = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-        let beyond = if together { core | naga::valid::Capabilities::SUBGROUP } else { core };
-        let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), beyond);
+        let mut capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        for (_, beyond) in BEYOND.iter().filter(|(piece, _)| swap.iter().any(|(_, to)| to == piece)) {
+            capabilities |= *beyond;
+        }
+        let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
         validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
         validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
         let info = validator.validate(&module).map_err(|e| fault(e.emit_to_string(&source)))?;
