@@ -55,7 +55,7 @@ fn list(words: &[String]) -> Result<()> {
 }
 
 fn serve(words: &[String]) -> Result<()> {
-    let mut gpu = Gpu::open(&OpenOptions { adapter: option(words, "--adapter"), limits: None })?;
+    let mut gpu = Gpu::open(&OpenOptions { adapter: option(words, "--adapter"), ..Default::default() })?;
     let mut kernels = "static table".to_owned();
     if words.iter().any(|word| word == "--tuned") {
         let found = kept(&gpu);
