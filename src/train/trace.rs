@@ -13,7 +13,7 @@ const HOST: usize = 1;
 impl Profile {
     /// The profiled steps as a trace: a track of the host (waiting for data, writing, encoding, submitting, reading) and one of
     /// the device, a slice a dispatch; dispatches that ran while another did lie on further tracks. The device's clock is shifted
-    /// so that the first dispatch begins when it was submitted.
+    /// so that the first dispatch begins with its submission.
     pub fn trace(&self) -> String {
         let named =
             |tid: usize, name: &str| json!({ "name": "thread_name", "ph": "M", "pid": 1, "tid": tid, "args": { "name": name } });
