@@ -64,6 +64,27 @@ pub fn embed(gpu: &Gpu, net: &ResNet, store: &Store, dataset: &Arc<dyn Dataset>,
     Ok(Embedding { gpu, net, store, options }.listed(dataset, &indices, false)?.rows)
 }
 
+/// As [`embed`], without the images that cannot be read: rows and images say which they are.
+///
+/// # Errors
+/// [`Error::Data`] where no image can be read; those of [`Embedder`].
+pub fn embed_skipping(
+    gpu: &Gpu,
+    net: &ResNet,
+    store: &Store,
+    dataset: &Arc<dyn Dataset>,
+    options: EmbedOptions,
+) -> Result<Embedded> {
+    let indices: Vec<u32> = (0..dataset.len() as u32).collect();
+    let embedded = Embedding { gpu, net, store, options }.listed(dataset, &indices, true)?;
+    match embedded.skipped.first() {
+        Some(first) if embedded.images.is_empty() => {
+            Err(Error::data(&first.path, format!("{}; no other image can be read either", first.reason)))
+        }
+        _ => Ok(embedded),
+    }
+}
+
 /// What embeds, and how.
 pub(super) struct Embedding<'a> {
     pub(super) gpu: &'a Gpu,
@@ -73,14 +94,14 @@ pub(super) struct Embedding<'a> {
 }
 
 /// Images and their vectors.
-#[derive(Default)]
-pub(super) struct Embedded {
+#[derive(Clone, Debug, Default)]
+pub struct Embedded {
     /// A row an image.
-    pub(super) rows: Matrix,
-    /// The index of each in its data set.
-    pub(super) images: Vec<u32>,
-    /// Those that could not be read.
-    pub(super) skipped: Vec<Skipped>,
+    pub rows: Matrix,
+    /// The index of each row's image in its data set, in order.
+    pub images: Vec<u32>,
+    /// The images that could not be read, and have no row.
+    pub skipped: Vec<Skipped>,
 }
 
 impl Embedded {

@@ -24,7 +24,7 @@ pub mod tune;
 
 pub use checkpoint::Progress;
 pub use config::{Choices, Config, Preset, SOFTMAX_IMAGES};
-pub use features::{EmbedOptions, Features, embed, features};
+pub use features::{EmbedOptions, Embedded, Features, embed, embed_skipping, features};
 pub use feed::{Feed, Source};
 pub use folder::Folder;
 pub use memory::Needs;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 /// A dispatch of a training step.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(Default))]
 pub struct Row {
     /// Its place in the step.
     pub dispatch: usize,
@@ -49,6 +50,7 @@ pub struct Share {
 
 /// Where the time of a training step goes.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(Default))]
 pub struct Profile {
     /// `device` or `host`: by whose clock dispatches were timed, see [`Clock`].
     pub clock: &'static str,

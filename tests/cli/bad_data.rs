@@ -1,5 +1,6 @@
 //! Images and labels that are not what they should be.
 
+use crate::output::npy;
 use crate::{Place, Said, check_refused, checkpoint, command, done, finish, refused, train};
 use instdisc::data::{Options, Sampler};
 use instdisc::train::Scans;
@@ -113,17 +114,25 @@ fn label_files_are_read_or_named_with_the_line() {
     println!("scorecard cli labels: {} faults named with file and line; a good file judges", named + 1);
 }
 
-/// Runs the command, and does `at` once the first step is done.
-fn interrupted(args: &[&str], cache: &Path, at: impl FnOnce()) -> Said {
-    let mut process = command(args).env("INSTDISC_CACHE", cache).stderr(Stdio::piped()).spawn().unwrap();
+/// Runs the command, and does `at` once it says a line that begins with `after`.
+fn interrupted(args: &[&str], cache: &Path, after: &str, at: impl FnOnce()) -> Said {
+    let mut command = command(args);
+    let mut process = command.env("INSTDISC_CACHE", cache).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap());
-    let mut err = String::new();
-    while !err.lines().next_back().unwrap_or_default().starts_with("step 1 ") {
-        assert!(lines.read_line(&mut err).unwrap() > 0, "the command ended before its first step: {err}");
+    let (mut out, mut err) = (String::new(), String::new());
+    while !err.lines().next_back().unwrap_or_default().starts_with(after) {
+        assert!(lines.read_line(&mut err).unwrap() > 0, "the command ended before `{after}`: {err}");
     }
     at();
     lines.read_to_string(&mut err).unwrap();
-    Said { code: process.wait().unwrap().code(), out: String::new(), err }
+    process.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    Said { code: process.wait().unwrap().code(), out, err }
+}
+
+/// Makes the images of a folder known, so that from now on they are read when their turn comes.
+fn know(data: &str, cache: &Path) {
+    std::thread::sleep(Duration::from_millis(2_100));
+    Scans::new(Some(cache.to_owned())).worth(Duration::ZERO).open(data.as_ref(), &Options::default()).unwrap();
 }
 
 #[test]
@@ -135,9 +144,8 @@ fn an_image_that_breaks_while_a_run_goes_on_ends_it_or_is_skipped_and_resumed_pa
     }
     // Images that an earlier opening found good are read when their turn comes, but for those that tell the size of the network's
     // input; one of the last steps of the first epoch takes this one.
-    std::thread::sleep(Duration::from_millis(2_100));
     let (data, cache) = (place.arg("data"), place.path("cache"));
-    Scans::new(Some(cache.clone())).worth(Duration::ZERO).open(data.as_ref(), &Options::default()).unwrap();
+    know(&data, &cache);
     let measured: Vec<usize> = (0..101).map(|i| i * N / 101).collect();
     let order = Sampler::new(N, 4, 5).unwrap().permutation(0);
     let late = order[..148].iter().rev().find(|i| !measured.contains(&(**i as usize))).unwrap();
@@ -146,26 +154,25 @@ fn an_image_that_breaks_while_a_run_goes_on_ends_it_or_is_skipped_and_resumed_pa
     let cut = || std::fs::write(&file, &good[..good.len() / 2]).unwrap();
     let mend = || {
         std::fs::write(&file, &good).unwrap();
-        std::thread::sleep(Duration::from_millis(2_100));
         std::fs::remove_dir_all(&cache).unwrap();
-        Scans::new(Some(cache.clone())).worth(Duration::ZERO).open(data.as_ref(), &Options::default()).unwrap();
+        know(&data, &cache);
     };
     let name = format!("{late:03}.png");
     let feed = ["--feed", "streamed", "--threads", "1"];
     let [ended, whole, parts] = ["ended", "whole", "parts"].map(|run| place.arg(run));
-    let said = interrupted(&train(&data, &ended, &feed), &cache, cut);
+    let said = interrupted(&train(&data, &ended, &feed), &cache, "step 1 ", cut);
     let line = check_refused(&said, &[&name, "damaged"]);
     assert!(!line.contains("too many"), "{line}");
 
     mend();
     let skip = [&feed[..], &["--skip-broken"]].concat();
-    let said = interrupted(&train(&data, &whole, &skip), &cache, cut);
+    let said = interrupted(&train(&data, &whole, &skip), &cache, "step 1 ", cut);
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert_eq!(said.err.matches("skipped in epoch 1").count(), 1, "{}", said.err);
     assert!(said.err.contains(&name) && said.err.contains("for images), 1 image skipped"), "{}", said.err);
 
     mend();
-    let said = interrupted(&train(&data, &parts, &[&skip[..], &["--stop-after", "1"]].concat()), &cache, cut);
+    let said = interrupted(&train(&data, &parts, &[&skip[..], &["--stop-after", "1"]].concat()), &cache, "step 1 ", cut);
     assert_eq!(said.code, Some(0), "{}", said.err);
     let on = |more: &[&str]| {
         let mut command = command(&train(&data, &parts, &[&feed[..], &["--resume"], more].concat()));
@@ -182,5 +189,69 @@ fn an_image_that_breaks_while_a_run_goes_on_ends_it_or_is_skipped_and_resumed_pa
     assert!(checkpoint(&place.path("whole")) == checkpoint(&place.path("parts")), "resumed past a broken image to other bits");
     println!(
         "scorecard cli an image that breaks in mid-epoch: ends the run, or is skipped, counted, and resumed past to equal bytes"
+    );
+}
+
+#[test]
+fn an_image_that_breaks_while_vectors_are_made_ends_that_or_has_no_row_and_no_vote() {
+    let place = Place::new();
+    let [data, test] = ["data", "test"].map(|name| place.pictures(name, 40));
+    std::fs::remove_file(place.path("test/a/38.png")).unwrap();
+    let (out, file, cache) = (place.arg("run"), place.arg("some.npy"), place.path("cache"));
+    done(&train(&data, &out, &[]));
+    done(&["embed", &out, &data, "--out", &place.arg("all.npy")]);
+    let (voting, judged) = (place.path("data/a/38.png"), place.path("test/a/36.png"));
+    let good = std::fs::read(&voting).unwrap();
+    let known = || {
+        std::fs::write(&voting, &good).unwrap();
+        [&data, &test].iter().for_each(|set| know(set, &cache));
+    };
+    let gone = || std::fs::remove_file(&voting).unwrap();
+    let opened = [&data, &test].map(|set| format!("{set}: "));
+    let one = ["--batch", "1", "--threads", "1"];
+    let embed = [&["embed", &out, &data, "--out", &file][..], &one].concat();
+    let knn = [&["knn", &out, "--train", &data, "--test", &test, "-k", "1"][..], &one].concat();
+
+    for (args, opened) in [&embed, &knn].into_iter().zip(&opened) {
+        known();
+        check_refused(
+            &interrupted(args, &cache, opened, gone),
+            &["a/38.png", "No such file", "mend or delete it", "--skip-broken"],
+        );
+    }
+    assert!(!place.path("some.npy").exists() && !place.path("some.txt").exists(), "an embedding that failed wrote a file");
+
+    known();
+    let said = interrupted(&[&embed[..], &["--skip-broken"]].concat(), &cache, &opened[0], gone);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    for part in [
+        "40 images, 2 classes; 40 known",
+        "1 image left out: broken since the opening",
+        "a/38.png: it cannot be read: No such file",
+        "39 vectors",
+    ] {
+        assert!(said.err.contains(part), "no `{part}`: {}", said.err);
+    }
+    let [all, some] = ["all", "some"].map(|name| {
+        let (shape, values) = npy(&std::fs::read(place.path(&format!("{name}.npy"))).unwrap());
+        let names = std::fs::read_to_string(place.path(&format!("{name}.txt"))).unwrap();
+        let rows: Vec<_> = names.lines().map(str::to_owned).zip(values.chunks(16).map(<[f32]>::to_vec)).collect();
+        assert_eq!(shape, [names.lines().count(), 16]);
+        rows
+    });
+    assert!(some == all.into_iter().filter(|(name, _)| name != "a/38.png").collect::<Vec<_>>(), "names and rows do not agree");
+
+    known();
+    let cut = || {
+        gone();
+        std::fs::write(&judged, &good[..good.len() / 2]).unwrap();
+    };
+    let said = interrupted(&[&knn[..], &["--skip-broken"]].concat(), &cache, &opened[1], cut);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(said.err.matches("1 image left out: broken since the opening").count(), 2, "{}", said.err);
+    // Each of the others finds itself, and under its own label, in a bank of which a row is missing.
+    assert!(said.out.contains("top-1 100.00 %") && said.out.contains("of 38 images"), "{}", said.out);
+    println!(
+        "scorecard cli an image that breaks while vectors are made: ends that with advice, or has no row, no vote and no verdict"
     );
 }

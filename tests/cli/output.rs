@@ -3,7 +3,7 @@
 use crate::{Place, checkpoint, done, refused, refused_option, train};
 
 /// Shape and values of a NumPy file of 32-bit floats.
-fn npy(bytes: &[u8]) -> (Vec<usize>, Vec<f32>) {
+pub(crate) fn npy(bytes: &[u8]) -> (Vec<usize>, Vec<f32>) {
     assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
     let length = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
     assert_eq!((10 + length) % 64, 0, "numpy wants the data aligned");

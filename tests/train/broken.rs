@@ -2,9 +2,10 @@
 
 use crate::{LOSSES, Trail, config, device, images, options, state};
 use instdisc::data::{Dataset, Image, Memory, Sampler};
+use instdisc::eval::Layer;
 use instdisc::gpu::Gpu;
 use instdisc::npid;
-use instdisc::train::{Config, Event, Feed, Outcome, Run, RunOptions, Source};
+use instdisc::train::{Config, EmbedOptions, Event, Feed, Outcome, Run, RunOptions, Source, embed, embed_skipping};
 use instdisc::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -217,4 +218,30 @@ fn broken_test_images_are_not_judged() {
     assert_eq!(judged(&run, &[4]).unwrap().unwrap().queries, N - 1);
     let error = judged(&run, &[4, 5]).unwrap_err().to_string();
     assert!(error.contains("5.png: cut off; with it more than 1"), "{error}");
+}
+
+#[test]
+fn vectors_of_broken_images_are_left_out_and_the_others_stay_theirs() {
+    let gpu = device();
+    let config = config(N, LOSSES[0].1, 1);
+    let run = run(&gpu, &config, &breaking(&[]), Feed::Streamed);
+    let (augmentation, layer) = (config.augmentation, Layer::Embedding);
+    let options = EmbedOptions { augmentation, batch: 4, layer, threads: 2 };
+    let whole: Arc<dyn Dataset> = breaking(&[]);
+    let whole = embed(&gpu, run.net(), run.store(), &whole, options).unwrap();
+    // All images of a batch among them, and the last.
+    let broken = [1, 8, 9, 10, 11, N - 1];
+    let set: Arc<dyn Dataset> = breaking(&broken);
+    let found = embed_skipping(&gpu, run.net(), run.store(), &set, options).unwrap();
+    assert_eq!(found.skipped.iter().map(|image| image.index as usize).collect::<Vec<_>>(), broken);
+    let left: Vec<u32> = (0..N).filter(|i| !broken.contains(i)).map(|i| i as u32).collect();
+    assert_eq!((&found.images, found.rows.rows()), (&left, left.len()));
+    for (row, image) in left.iter().enumerate() {
+        assert!(found.rows.row(row) == whole.row(*image as usize), "row {row} is not of image {image}");
+    }
+    let error = embed(&gpu, run.net(), run.store(), &set, options).unwrap_err().to_string();
+    assert!(error.ends_with("1.png: cut off"), "{error}");
+    let none: Arc<dyn Dataset> = breaking(&(0..N).collect::<Vec<_>>());
+    let error = embed_skipping(&gpu, run.net(), run.store(), &none, options).unwrap_err().to_string();
+    assert!(error.contains("0.png: cut off; no other image can be read"), "{error}");
 }

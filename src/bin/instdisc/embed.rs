@@ -4,11 +4,11 @@ use crate::show::{self, DataArgs, Set};
 use clap::ValueEnum;
 use instdisc::data::Split;
 use instdisc::eval::{Layer, Matrix};
-use instdisc::train::{Config, EmbedOptions, Folder, embed, features};
+use instdisc::train::{Config, EmbedOptions, Embedded, Folder, features};
 use instdisc::{Error, Result, checkpoint};
 use std::path::{Path, PathBuf};
 
-/// Write a vector for every image: a NumPy array, and a text file with the images' names in order
+/// Write a vector for every image: a NumPy array, and a text file with the images' names in the order of its rows
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder of a run
@@ -60,9 +60,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let dataset = show::images(&Set { split, ..Set::of(&args.data) }, &args.images, side)?;
     let (augmentation, layer, threads) = (trained.config.augmentation, args.layer.layer(), args.images.threads);
     let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
-    let rows = embed(&gpu, &trained.net, &trained.store, &dataset, options)?;
-    let rows = rows.normalised();
-    let names: String = (0..dataset.len()).flat_map(|i| [dataset.name(i), "\n"]).collect();
+    let Embedded { rows, images, .. } = show::vectors(&gpu, &trained, &dataset, &args.images, options)?;
+    let names: String = images.iter().flat_map(|&i| [dataset.name(i as usize), "\n"]).collect();
     let list = args.out.with_extension("txt");
     checkpoint::write(&args.out, &npy(&rows))?;
     checkpoint::write(&list, names.as_bytes())?;

@@ -4,7 +4,7 @@ use crate::embed::{LayerArg, checkpoint_of};
 use crate::show::{self, DataArgs, Set};
 use instdisc::data::{Dataset, Split};
 use instdisc::eval::{accuracy, neighbours};
-use instdisc::train::{Config, EmbedOptions, embed, features};
+use instdisc::train::{Config, EmbedOptions, features};
 use instdisc::{Error, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,17 +71,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             return Err(Error::data(path, reason));
         }
     }
-    let vectors = |set: &Arc<dyn Dataset>| -> Result<_> {
+    let vectors = |set: &Arc<dyn Dataset>| {
         let (augmentation, layer, threads) = (trained.config.augmentation, args.layer.layer(), args.images.threads);
         let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
-        Ok(embed(&gpu, &trained.net, &trained.store, set, options)?.normalised())
+        show::vectors(&gpu, &trained, set, &args.images, options)
     };
-    let found = neighbours(&gpu, &vectors(&bank)?, &vectors(&queries)?, args.k)?;
+    let (voting, judged) = (vectors(&bank)?, vectors(&queries)?);
+    let found = neighbours(&gpu, &voting.rows, &judged.rows, args.k)?;
     // A class is the same where its name is: the two folders may number them differently.
     let known: Vec<_> = queries.classes().iter().map(|name| bank.classes().iter().position(|n| n == name)).collect();
-    let class = |i: usize| queries.label(i).map(|c| known.get(c as usize).copied().flatten().map_or(u32::MAX, |c| c as u32));
-    let truth: Vec<_> = (0..queries.len()).map(class).collect();
-    let seen = accuracy(&found, &truth, |row| bank.label(row as usize), args.tau)?;
+    let class =
+        |i: &u32| queries.label(*i as usize).map(|c| known.get(c as usize).copied().flatten().map_or(u32::MAX, |c| c as u32));
+    let truth: Vec<_> = judged.images.iter().map(class).collect();
+    let seen = accuracy(&found, &truth, |row| bank.label(voting.images[row as usize] as usize), args.tau)?;
     if args.json {
         println!(
             "{}",

@@ -1,10 +1,10 @@
 //! What several commands share: opening adapter and images, and saying what was found.
 
-use instdisc::Result;
 use instdisc::data::{Dataset, Limits, Opened, Options, Report, Split};
 use instdisc::gpu::{Gpu, OpenOptions};
-use instdisc::train::Scans;
 use instdisc::train::tune::cache_folder;
+use instdisc::train::{EmbedOptions, Embedded, Features, Scans, embed, embed_skipping};
+use instdisc::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) fn gpu(name: Option<&str>) -> Result<Gpu> {
 /// How to open a folder of images.
 #[derive(clap::Args)]
 pub(crate) struct DataArgs {
-    /// Leave broken images out, named and counted, instead of stopping at them; train also skips those that break later
+    /// Leave broken images out, named and counted, instead of stopping at them; those that break later too
     #[arg(long)]
     pub(crate) skip_broken: bool,
     /// The most pixels an image may have on a side [default: 8192]
@@ -81,6 +81,31 @@ pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Ope
     Ok(opened)
 }
 
+/// The vectors of the images that can be read, of unit length, and say on standard error which cannot, if these are to be left out.
+pub(crate) fn vectors(
+    gpu: &Gpu,
+    trained: &Features,
+    dataset: &Arc<dyn Dataset>,
+    args: &DataArgs,
+    options: EmbedOptions,
+) -> Result<Embedded> {
+    let embedded = if args.skip_broken {
+        embed_skipping(gpu, &trained.net, &trained.store, dataset, options)?
+    } else {
+        let rows = embed(gpu, &trained.net, &trained.store, dataset, options).map_err(|error| match error {
+            Error::Data { path, reason } => Error::Data { path, reason: format!("{reason}; {ADVICE}") },
+            other => other,
+        })?;
+        Embedded { rows, images: (0..dataset.len() as u32).collect(), skipped: Vec::new() }
+    };
+    let skipped = &embedded.skipped;
+    left_out("broken since the opening", skipped.len(), skipped.iter().map(|image| (&*image.path, &*image.reason)));
+    Ok(Embedded { rows: embedded.rows.normalised(), ..embedded })
+}
+
+/// What to do about an image that cannot be read when its turn comes.
+const ADVICE: &str = "mend or delete it, or leave broken images out with --skip-broken";
+
 /// So many of something, in words: `1 epoch`, `2 epochs`, `3 classes`.
 pub(crate) fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, one: &str) -> String {
     let ending = match one {
@@ -101,13 +126,17 @@ fn report(path: &Path, report: &Report, classes: usize) {
     if report.over_limit > 0 {
         eprintln!("  {} left out: over the limit a class", count(report.over_limit, "image"));
     }
-    if !report.skipped.is_empty() {
-        eprintln!("  {} left out: broken", count(report.skipped.len(), "image"));
-        for (path, reason) in report.skipped.iter().take(10) {
-            eprintln!("    {}: {reason}", path.display());
-        }
-        if report.skipped.len() > 10 {
-            eprintln!("    and {} more", report.skipped.len() - 10);
-        }
+    left_out("broken", report.skipped.len(), report.skipped.iter().map(|(path, reason)| (&**path, &**reason)));
+}
+
+/// Say that `number` images are left out, and of the first ten what is wrong with them.
+fn left_out<'a>(why: &str, number: usize, images: impl Iterator<Item = (&'a Path, &'a str)>) {
+    const NAMED: usize = 10;
+    if number > 0 {
+        eprintln!("  {} left out: {why}", count(number, "image"));
+        images.take(NAMED).for_each(|(path, reason)| eprintln!("    {}: {reason}", path.display()));
+    }
+    if number > NAMED {
+        eprintln!("    and {} more", number - NAMED);
     }
 }
