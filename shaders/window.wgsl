@@ -3,33 +3,28 @@
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
 //                                 over the taps for which both divisions come out even
-//   grad_weight  part[t, r, s, c, o] = sum over the rows (b, p) of part t, and q, of
-//                                 x[b, p st + r - pad, q st + s - pad, c] dy[b, p, q, o]
-// outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are
-// added to what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
+// outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE dx is added to what the
+// output holds.
 // With moments.wgsl, slopes.wgsl or affine.wgsl in place of plain.wgsl `forward` and `grad_input` do a part of a batch norm's
 // work on their results, every PART pixels (of a class) a part of its sums, as conv2d.wgsl does and in the same parts: where
 // ROWS and a line of pixels (of a class) are multiples of PART.
 // A lane holds a strip of ROWS pixels in a line, by COLS vec4 of channels. As long as a line's taps take SPAN pixels, a load a
 // pixel serves up to KW ROWS products, where an implicit product of matrices needs one for each. With together.wgsl the lanes
-// have strips one below the other, and hand each other the weights. For grad_weight a lane holds ROWS pixels of x and dy and
-// LINES KW taps of a weight; lanes have parts of their own.
-// Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
-//           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
-//           output channels, ci_stride = groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
+// have strips one below the other, and hand each other the weights.
+// Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w [kh, kw, ci padded to 4, co_stride]. Channels are
+//           padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all output channels, ci_stride =
+//           groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
 // Dispatch: workgroups of LANES lanes, TOGETHER a tile, folded; the tiles are, with up(a, b) = a / b rounded up,
 //           ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
 //           forward      up(n oh up(ow, ROWS), DOWN) groups up(co4, COLS)
 //           grad_input   stride^2 up(n up(h, stride) up(up(w, stride), ROWS), DOWN) groups up(ci4, COLS)
-//           grad_weight  split up(kh, LINES) ci4 groups up(co4, COLS)
 // Order:    r, then vec4 of channels, s, and the four channels of a vec4, ascending (s descending in grad_input), one chain of
-//           fused multiply-adds; grad_weight: b, p, q ascending within a part. It depends on the shapes and `split` only.
+//           fused multiply-adds. It depends on the shapes only.
 // Safety:   strips and columns are clamped to the last one before a load and tested before a store; taps outside the image
-//           load from the first pixel and count as zero. Needs all sizes > 0 and split <= n oh, kw = KW, stride = STRIDE
+//           load from the first pixel and count as zero. Needs all sizes > 0, kw = KW, stride = STRIDE
 //           (grad_input: KW = up(kw, stride), STRIDE = 1), CHANNELS = min(ci, 4) (grad_input: 4).
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together
-//           (measured on 22.3.6), so the host keeps below that: kh (ci4 + 2), kh (co4 + 2), and
-//           (n oh / split + 1) (up(ow, ROWS) + 1).
+//           (measured on 22.3.6), so the host keeps below that: kh (ci4 + 2), kh (co4 + 2).
 // Source:   input reuse along a line as in Zhang, Franchetti and Low, "High Performance Zero-Memory Overhead Direct
 //           Convolutions", 2018; strided gradients by output parity.
 
@@ -63,7 +58,6 @@ struct Params {
 const KW = 3u; // taps along a line
 const STRIDE = 1u; // pixels from window to window
 const CHANNELS = 4u; // of a vec4 that hold something
-const LINES = 1u; // lines of taps of a weight's gradient
 
 // Pixels that the windows of a strip see in a line.
 const SPAN = (ROWS - 1u) * STRIDE + KW;
@@ -301,112 +295,6 @@ fn grad_input(
                 }
             }
             end(&gathered, parts + (line * wide + first) / PART, c, xs);
-        }
-    }
-}
-
-@compute @workgroup_size(LANES)
-fn grad_weight(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let size = params;
-    let index = folded(group, groups) * LANES + lane;
-    let ci4 = inputs(size);
-    let xs = size.ci_stride / 4u;
-    let ys = size.co_stride / 4u;
-    let across = up(outputs(size), COLS);
-    if index >= size.split * across * size.groups * ci4 * up(size.kh, LINES) {
-        return;
-    }
-    // Lanes side by side read channels side by side.
-    let c = index % ci4;
-    let part = index / ci4 % size.groups;
-    let column = index / ci4 / size.groups % across * COLS;
-    let tiles = across * size.groups * ci4;
-    let r = index / tiles % up(size.kh, LINES) * LINES;
-    // The rows of dy that are this part's.
-    let chunk = index / tiles / up(size.kh, LINES);
-    let lines = size.n * size.oh;
-    let start = chunk * (lines / size.split) + min(chunk, lines % size.split);
-    let end = start + lines / size.split + u32(chunk < lines % size.split);
-    var columns: array<u32, COLS>;
-    for (var v = 0u; v < COLS; v++) {
-        columns[v] = part * outputs(size) + min(column + v, outputs(size) - 1u);
-    }
-    var sums: array<vec4<f32>, LINES * KW * CHANNELS * COLS>;
-    for (var line = start; line < end; line++) {
-        // A coordinate above or left of the image wraps round to a large number.
-        let top = line % size.oh * STRIDE + r - size.pad;
-        var meets: array<bool, LINES>;
-        var at_line: array<u32, LINES>;
-        for (var l = 0u; l < LINES; l++) {
-            meets[l] = top + l < size.h;
-            at_line[l] = select(0u, (line / size.oh * size.h + top + l) * size.w * xs, meets[l]) + part * ci4 + c;
-        }
-        for (var q = 0u; q < size.ow; q += ROWS) {
-            let left = q * STRIDE - size.pad;
-            var pixels: array<vec4<f32>, LINES * SPAN>;
-            for (var l = 0u; l < LINES; l++) {
-                for (var j = 0u; j < KW - min(STRIDE, KW); j++) {
-                    let inside = meets[l] && left + j < size.w;
-                    pixels[l * SPAN + j] = select(vec4(0.0), floats(x[at_line[l] + select(0u, (left + j) * xs, inside)]), inside);
-                }
-            }
-            var at: array<u32, ROWS>;
-            for (var i = 0u; i < ROWS; i++) {
-                at[i] = (line * size.ow + min(q + i, size.ow - 1u)) * ys;
-            }
-            for (var i = 0u; i < ROWS; i++) {
-                var b: array<vec4<f32>, COLS>;
-                for (var v = 0u; v < COLS; v++) {
-                    b[v] = select(vec4(0.0), floats(dy[at[i] + columns[v]]), q + i < size.ow);
-                }
-                for (var l = 0u; l < LINES; l++) {
-                    for (var d = 0u; d < min(STRIDE, KW); d++) {
-                        let j = i * STRIDE + KW - min(STRIDE, KW) + d;
-                        let inside = meets[l] && left + j < size.w;
-                        pixels[l * SPAN + j] = select(vec4(0.0), floats(x[at_line[l] + select(0u, (left + j) * xs, inside)]), inside);
-                    }
-                    for (var s = 0u; s < KW; s++) {
-                        let a = pixels[l * SPAN + i * STRIDE + s];
-                        for (var k = 0u; k < CHANNELS; k++) {
-                            for (var v = 0u; v < COLS; v++) {
-                                let t = ((l * KW + s) * CHANNELS + k) * COLS + v;
-                                sums[t] = fma(vec4(a[k]), b[v], sums[t]);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    // Places in arrays of as many as a loop has rounds: that has drivers unroll it, and keep the sums in registers.
-    var first: array<u32, LINES>;
-    for (var l = 0u; l < LINES; l++) {
-        first[l] = (chunk * size.kh + r + l) * KW;
-    }
-    for (var l = 0u; l < LINES; l++) {
-        var rows: array<u32, KW>;
-        for (var s = 0u; s < KW; s++) {
-            rows[s] = ((first[l] + s) * ci4 + c) * 4u;
-        }
-        for (var s = 0u; s < KW; s++) {
-            for (var k = 0u; k < 4u; k++) {
-                for (var v = 0u; v < COLS; v++) {
-                    let t = ((l * KW + s) * CHANNELS + min(k, CHANNELS - 1u)) * COLS + v;
-                    if r + l < size.kh && column + v < outputs(size) {
-                        let at = (rows[s] + k) * ys + part * outputs(size) + column + v;
-                        let sum = select(vec4(0.0), sums[t], k < CHANNELS);
-                        if ACCUMULATE && size.split == 1u {
-                            result[at] += sum;
-                        } else {
-                            result[at] = sum;
-                        }
-                    }
-                }
-            }
         }
     }
 }

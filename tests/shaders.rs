@@ -47,9 +47,24 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         "window.wgsl" => {
             for (rows, cols, down, kw, stride) in [(16, 2, 8, 3, 1), (8, 2, 8, 3, 2), (4, 4, 8, 2, 1), (8, 1, 1, 2, 2)] {
                 let tune = vec![("ROWS", rows), ("COLS", cols), ("LANES", 8), ("DOWN", down), ("KW", kw), ("STRIDE", stride)];
-                let few = [tune.clone(), vec![("CHANNELS", 3), ("LINES", 3)]].concat();
+                let few = [tune.clone(), vec![("CHANNELS", 3)]].concat();
                 let swap = if down > 1 { vec![("lib/apart.wgsl", "lib/together.wgsl")] } else { Vec::new() };
                 all.extend([(tune, swap.clone()), (few, swap)]);
+            }
+        }
+        "line_buffer.wgsl" => {
+            let sizes = [
+                (4, 2, 8, 3, 1, 1, 1),
+                (2, 2, 8, 3, 2, 1, 2),
+                (2, 1, 8, 2, 1, 0, 2),
+                (4, 1, 1, 2, 2, 0, 1),
+                (4, 2, 8, 3, 2, 0, 4),
+            ];
+            for (rows, cols, down, side, stride, pad, fours) in sizes {
+                let tile = vec![("ROWS", rows), ("COLS", cols), ("LANES", 8), ("DOWN", down)];
+                let window = vec![("KH", side), ("KW", side), ("STRIDE", stride), ("PAD", pad), ("FOURS_IN", fours)];
+                let swap = if down > 1 { vec![("lib/apart.wgsl", "lib/together.wgsl")] } else { Vec::new() };
+                all.push(([tile, window].concat(), swap));
             }
         }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),

@@ -9,3 +9,8 @@ fn floats(held: Floats) -> vec4<f32> {
     let high = vec2<u32>(held >> vec2<u32>(32u));
     return bitcast<vec4<f32>>(vec4<u32>(low.x, high.x, low.y, high.y));
 }
+
+fn packed(v: vec4<f32>) -> Floats {
+    let words = bitcast<vec4<u32>>(v);
+    return vec2<u64>(words.xz) | (vec2<u64>(words.yw) << vec2<u32>(32u));
+}

@@ -35,6 +35,9 @@ pub enum Algorithm {
     Direct(Tile),
     /// A convolution by strips of pixels along a line, which every tap that meets a pixel shares: for few channels a group.
     Window(Tile),
+    /// A convolution by strips of pixels that go down the image with all taps and the lines that a window sees: for very few
+    /// channels a group.
+    LineBuffer(Tile),
     /// A convolution of every channel by itself: a lane holds four channels of `high` lines by `wide` pixels.
     Depthwise {
         /// Lines of a tile.
@@ -168,7 +171,7 @@ impl Algorithm {
     pub(super) fn loops(self, gpu: &Gpu) -> usize {
         match self {
             Self::Direct(tile) | Self::Winograd { tile, .. } => tile.loops(gpu),
-            Self::Scalar | Self::Window(_) | Self::Depthwise { .. } => 1,
+            Self::Scalar | Self::Window(_) | Self::LineBuffer(_) | Self::Depthwise { .. } => 1,
         }
     }
 
@@ -178,7 +181,7 @@ impl Algorithm {
     /// allows a thousand times that, and would let mistakes pass.
     pub fn tolerance(&self) -> f64 {
         match self {
-            Self::Scalar | Self::Direct(_) | Self::Window(_) | Self::Depthwise { .. } => 0.0,
+            Self::Scalar | Self::Direct(_) | Self::Window(_) | Self::LineBuffer(_) | Self::Depthwise { .. } => 0.0,
             Self::Winograd { .. } => 2e-6,
         }
     }
@@ -207,6 +210,7 @@ impl fmt::Display for Algorithm {
             Self::Scalar => write!(f, "scalar"),
             Self::Direct(tile) => write!(f, "direct {tile}"),
             Self::Window(tile) => write!(f, "window {tile}"),
+            Self::LineBuffer(tile) => write!(f, "line_buffer {tile}"),
             Self::Depthwise { high, wide } => write!(f, "depthwise {high}x{wide}"),
             Self::Winograd { outputs, tile } => write!(f, "winograd{outputs} {tile}"),
         }

@@ -3,6 +3,7 @@ use super::batch_norm::{Norm, Then, batch_norm_frozen};
 use super::depthwise::Depthwise;
 use super::epilogue::Epilogue;
 use super::gemm::Linear;
+use super::line_buffer::LineBuffer;
 use super::tiled::{self, Product};
 use super::window::Window;
 use super::winograd::Winograd;
@@ -166,7 +167,7 @@ impl Sizes {
                 // At most twice the pixels; not less, since the number of parts decides bits.
                 (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
             }
-            Algorithm::Window(tile) => return self.window(Direction::Weight).parts(tile),
+            Algorithm::Window(tile) | Algorithm::LineBuffer(tile) => return self.line_buffer(Direction::Weight).parts(tile),
             Algorithm::Depthwise { high, wide } => return self.depthwise(Direction::Weight, high, wide).parts(),
             Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Winograd { .. } => {
                 let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
@@ -192,6 +193,10 @@ impl Sizes {
 
     fn window(self, direction: Direction) -> Window {
         Window { direction, sizes: self }
+    }
+
+    fn line_buffer(self, direction: Direction) -> LineBuffer {
+        LineBuffer { direction, sizes: self }
     }
 
     fn depthwise(self, direction: Direction, high: u32, wide: u32) -> Depthwise {
@@ -232,6 +237,7 @@ impl Sizes {
             Algorithm::Direct(_) => taps.saturating_mul(vectors * algorithm.loops(gpu) + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
             Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
+            Algorithm::LineBuffer(_) => return Ok(()),    // applies to few lines alone
             Algorithm::Depthwise { .. } => return Ok(()), // a round a tap at most
             Algorithm::Winograd { .. } => return Ok(()),  // its products see to it
         };
@@ -248,7 +254,7 @@ impl Sizes {
             }
             Algorithm::Winograd { outputs, .. } => Some(self.winograd(outputs).parts(direction)),
             Algorithm::Window(tile) => self.window(direction).sums(tile),
-            Algorithm::Scalar | Algorithm::Depthwise { .. } => None,
+            Algorithm::Scalar | Algorithm::LineBuffer(_) | Algorithm::Depthwise { .. } => None,
         }
     }
 
@@ -273,7 +279,8 @@ impl Sizes {
         let launch = match algorithm {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
-            Algorithm::Window(tile) => self.window(Direction::Forward).launch(tile, 1),
+            Algorithm::Window(tile) => self.window(Direction::Forward).launch(tile),
+            Algorithm::LineBuffer(tile) => self.line_buffer(Direction::Forward).launch(tile, 1),
             Algorithm::Depthwise { high, wide } => self.depthwise(Direction::Forward, high, wide).launch(tape.gpu(), 1),
             Algorithm::Winograd { outputs, tile } => {
                 return self.winograd(outputs).forward(tape, tile, [x, weight, y], epilogue);
@@ -293,7 +300,8 @@ impl Sizes {
                 self.scalar(tape.gpu(), "grad_input_any", self.n * self.h * self.w * padded(self.ci * self.conv.groups) / 4, 1)
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
-            Algorithm::Window(tile) => self.window(Direction::Input).launch(tile, 1),
+            Algorithm::Window(tile) => self.window(Direction::Input).launch(tile),
+            Algorithm::LineBuffer(tile) => self.line_buffer(Direction::Input).launch(tile, 1),
             Algorithm::Depthwise { high, wide } => {
                 let by = self.depthwise(Direction::Input, high, wide);
                 reads = by.reads();
@@ -322,7 +330,10 @@ impl Sizes {
             Algorithm::Depthwise { high, wide } => {
                 (self.depthwise(Direction::Weight, high, wide).launch(tape.gpu(), split), &SHADER, LANES)
             }
-            Algorithm::Window(tile) => (self.window(Direction::Weight).launch(tile, split), &SHADER, LANES),
+            // Strips along a line alone are for the other directions.
+            Algorithm::Window(tile) | Algorithm::LineBuffer(tile) => {
+                (self.line_buffer(Direction::Weight).launch(tile, split), &SHADER, LANES)
+            }
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_weight(tape, tile, x, dy, dw),
         };
         let launch = launch.bind("x", x).bind("dy", dy);

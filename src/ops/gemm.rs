@@ -97,7 +97,10 @@ impl Sizes {
     /// The tile of an algorithm that was chosen for this product.
     fn tile_of(self, algorithm: Algorithm) -> Tile {
         match algorithm {
-            Algorithm::Direct(tile) | Algorithm::Window(tile) | Algorithm::Winograd { tile, .. } => tile,
+            Algorithm::Direct(tile)
+            | Algorithm::Window(tile)
+            | Algorithm::LineBuffer(tile)
+            | Algorithm::Winograd { tile, .. } => tile,
             Algorithm::Scalar | Algorithm::Depthwise { .. } => Tile::everywhere(padded(self.cols) / 4),
         }
     }

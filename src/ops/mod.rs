@@ -18,6 +18,7 @@ mod depthwise;
 mod epilogue;
 mod gemm;
 mod l2norm;
+mod line_buffer;
 mod max_pool;
 mod mean;
 mod nce;
@@ -86,7 +87,15 @@ pub static OPS: &[Op] = &[
     Op { name: "column_sums", shaders: &[&column_sums::SHADER] },
     Op {
         name: "conv2d",
-        shaders: &[&conv2d::SHADER, &conv2d::SCALAR, &conv2d::TILED, &depthwise::SHADER, &window::SHADER, &winograd::SHADER],
+        shaders: &[
+            &conv2d::SHADER,
+            &conv2d::SCALAR,
+            &conv2d::TILED,
+            &depthwise::SHADER,
+            &line_buffer::SHADER,
+            &window::SHADER,
+            &winograd::SHADER,
+        ],
     },
     Op { name: "finite", shaders: &[&crate::tape::FINITE] },
     Op { name: "gemm", shaders: &[&gemm::SHADER, &gemm::TILED] },

@@ -1,7 +1,7 @@
 //! What can be computed by several algorithms: the products and convolutions of this crate, by their shapes.
 
 use super::tiled::Product;
-use super::{Algorithm, Tile, conv2d, depthwise, gemm, window, winograd};
+use super::{Algorithm, Tile, conv2d, depthwise, gemm, line_buffer, window, winograd};
 use crate::gpu::{Gpu, Work};
 use crate::tape::Tape;
 use std::fmt;
@@ -65,7 +65,8 @@ impl Problem {
             Self::Conv(direction, sizes) => {
                 let winograd = winograd::candidates(gpu, *direction, *sizes);
                 let window = window::candidates(gpu, *direction, *sizes);
-                direct.chain(window).chain(winograd).chain([Algorithm::Scalar]).collect()
+                let line_buffer = line_buffer::candidates(gpu, *direction, *sizes);
+                direct.chain(window).chain(line_buffer).chain(winograd).chain([Algorithm::Scalar]).collect()
             }
             Self::Gemm(..) => direct.collect(),
         }
@@ -79,7 +80,9 @@ impl Problem {
                 return depthwise.first().copied().unwrap_or(Algorithm::Scalar);
             }
             Self::Conv(direction, sizes) => {
-                window::preferred(gpu, *direction, *sizes).or_else(|| winograd::preferred(gpu, *direction, *sizes))
+                let few = line_buffer::preferred(gpu, *direction, *sizes);
+                let few = few.or_else(|| window::preferred(gpu, *direction, *sizes));
+                few.or_else(|| winograd::preferred(gpu, *direction, *sizes))
             }
             Self::Gemm(..) => None,
         };

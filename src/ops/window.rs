@@ -2,14 +2,14 @@ use super::algorithm::LANES;
 use super::conv2d::Sizes;
 use super::epilogue::PART;
 use super::tiled::Product;
-use super::{Algorithm, Direction, MAX_ROUNDS, Tile};
+use super::{Algorithm, Direction, Tile};
 use crate::gpu::{Gpu, Shader};
 use crate::tape::Launch;
 
 pub(super) static SHADER: Shader = Shader { file: "window.wgsl", text: include_str!("../../shaders/window.wgsl") };
 
-/// A direction of a convolution with few channels a group, by strips of pixels along a line: a pixel is loaded once for all
-/// the taps that meet it.
+/// The result of a convolution with few channels a group, or the gradient of its input, by strips of pixels along a line: a
+/// pixel is loaded once for all the taps that meet it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) direction: Direction,
@@ -22,7 +22,6 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
     let (columns, together) = (by.columns(), gpu.together());
     let tiles: &[(u32, u32, u32)] = match direction {
         _ if !by.applies(gpu) => &[],
-        Direction::Weight => &[(4, 2, 1), (8, 2, 1), (4, 1, 1)],
         _ if together == 1 => &[(16, 2, 1), (8, 1, 1)],
         _ => &[(16, 2, 8), (8, 2, 8), (4, 4, 8), (4, 2, 8), (8, 1, 8), (16, 1, 8), (16, 2, 1), (8, 1, 1)],
     };
@@ -38,14 +37,13 @@ pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option
     let does_well = match direction {
         Direction::Forward => ci4 == 1 || (grouped && co4 <= 4),
         Direction::Input => grouped && ci4 <= 4,
-        Direction::Weight => ci4 == 1 || (grouped && ci4 <= 2),
+        Direction::Weight => false,
     };
     if !by.applies(gpu) || !does_well {
         return None;
     }
     let long = by.strip_line() >= 12 && by.unrolls(16);
     let (rows, cols) = match by.columns() {
-        columns if direction == Direction::Weight => (4, columns.min(2) as u32),
         columns if together == 1 => {
             if long && columns > 1 {
                 (16, 2)
@@ -57,7 +55,7 @@ pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option
         2 => (if long { 16 } else { 8 }, 2),
         _ => (4, 4),
     };
-    Some(by.algorithm(rows, cols, if direction == Direction::Weight { 1 } else { together }))
+    Some(by.algorithm(rows, cols, together))
 }
 
 impl Window {
@@ -71,7 +69,7 @@ impl Window {
         let (ci4, co4) = self.sizes.vectors();
         let summed = if self.direction == Direction::Input { co4 } else { ci4 };
         let known = (2..=3).contains(&kw) && kh <= 3 && conv.stride <= 2 && self.sizes.aligned();
-        gpu.facts().software && known && summed <= 4
+        gpu.facts().software && known && summed <= 4 && self.direction != Direction::Weight
     }
 
     /// Whether the pixels under a strip are few enough for the driver to unroll the loop over them: otherwise a fortieth of
@@ -103,16 +101,6 @@ impl Window {
         }
     }
 
-    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one.
-    pub(super) fn parts(self, tile: Tile) -> usize {
-        let [oh, ow] = self.sizes.result();
-        let lines = self.sizes.n * oh;
-        let Tile::Lanes { rows, .. } = tile else { return 1 };
-        let wanted = 256usize.div_ceil(self.tiles(tile));
-        let rounds = lines * (ow.div_ceil(rows as usize) + 1);
-        wanted.max(rounds.div_ceil(MAX_ROUNDS)).clamp(1, lines.max(1))
-    }
-
     /// In how many parts it leaves sums over its results, the same as for a direct product; none where a strip is no whole parts.
     pub(super) fn sums(self, tile: Tile) -> Option<usize> {
         let Product { rows, times, .. } = self.sizes.product(self.direction);
@@ -120,7 +108,7 @@ impl Window {
         parts.map(|parts| times / self.sizes.conv.groups * parts)
     }
 
-    /// Tiles of the result, without parts.
+    /// Tiles of the result.
     fn tiles(self, tile: Tile) -> usize {
         let Tile::Lanes { rows, cols, down, .. } = tile else { return 0 };
         let (rows, cols, down) = (rows as usize, cols as usize, down as usize);
@@ -133,24 +121,18 @@ impl Window {
                     let (high, wide) = (h.div_ceil(conv.stride), w.div_ceil(conv.stride));
                     conv.stride * conv.stride * (n * high * wide.div_ceil(rows)).div_ceil(down) * ci4.div_ceil(cols)
                 }
-                Direction::Weight => ci4 * co4.div_ceil(cols),
+                Direction::Weight => 0,
             }
     }
 
-    /// Its launch, for a weight's gradient in `split` parts.
-    pub(super) fn launch(self, tile: Tile, split: usize) -> Launch {
-        let entry = match self.direction {
-            Direction::Forward => "forward",
-            Direction::Input => "grad_input",
-            Direction::Weight => "grad_weight",
-        };
+    pub(super) fn launch(self, tile: Tile) -> Launch {
+        let entry = if self.direction == Direction::Input { "grad_input" } else { "forward" };
         let (kw, stride) = self.taps();
         let channels = if self.direction == Direction::Input { 4 } else { self.sizes.ci.min(4) };
         let launch = tile.tune(Launch::new(&SHADER, entry)).tune("KW", kw as u32).tune("STRIDE", stride as u32);
         let launch = launch.tune("CHANNELS", channels as u32);
-        let launch = launch.tune("LINES", self.sizes.kh as u32);
         let Tile::Lanes { down, .. } = tile else { return launch };
-        let tiles = self.tiles(tile) * split;
-        self.sizes.params(launch, split).groups(if down == 1 { tiles.div_ceil(LANES) } else { tiles })
+        let tiles = self.tiles(tile);
+        self.sizes.params(launch, 1).groups(if down == 1 { tiles.div_ceil(LANES) } else { tiles })
     }
 }

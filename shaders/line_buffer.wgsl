@@ -1,0 +1,404 @@
+// needs: lib/grid.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
+// line_buffer: convolutions with very few channels a group, where a lane keeps all the taps, and the lines of pixels that its
+// windows see, while it goes down the image: it loads every pixel of its strip once.
+//   forward     y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
+//   grad_input  dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
+//                                over the taps for which both divisions come out even
+//   grad_weight part[t, r, s, c, o] = sum over the strips of pixels (b, q) of part t, and p, of
+//                                x[b, p st + r - pad, q st + s - pad, c] dy[b, p, q, o]
+// outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are added to
+// what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
+// A lane holds a strip of ROWS pixels in a line (grad_input: of STRIDE ROWS pixels in STRIDE lines), by COLS vec4 of channels.
+// With together.wgsl the lanes have strips one below the other, and hand each other the taps. For grad_weight a lane holds all
+// taps of a vec4 of input channels by COLS, and goes down the strips of a part.
+// Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
+//           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all output channels, ci_stride =
+//           groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
+// Dispatch: workgroups of LANES lanes, TOGETHER a tile, folded; for the first two every image is cut into `split` runs of
+//           lines; the tiles are, with up(a, b) = a / b rounded up, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
+//           forward     up(n split up(ow, ROWS), DOWN) groups up(co4, COLS)
+//           grad_input  up(n split up(up(w, STRIDE), ROWS), DOWN) groups up(ci4, COLS)
+//           grad_weight split groups ci4 up(co4, COLS)
+// Order:    r, then vec4 of channels, s, and the four channels of a vec4, ascending (s descending in grad_input), one chain of
+//           fused multiply-adds: the order of conv2d.wgsl and window.wgsl; grad_weight: strips, p, and q ascending within a part.
+// Safety:   strips and columns are clamped to the last one before a load and tested before a store; pixels outside the image
+//           are loaded from the first one and count as zero. Needs all sizes > 0, kh = KH, kw = KW, stride = STRIDE, pad = PAD,
+//           FOURS_IN = ci4 (grad_input: co4, grad_weight: 1), CHANNELS = min(ci, 4), PAD < KH, KW.
+//           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
+//           on 22.3.6), so the host keeps below that: oh, h, and (n up(ow, ROWS) / split + 1) (oh + 1).
+// Source:   the line buffers of streaming filters in hardware, as in Bailey, "Design for Embedded Image Processing on FPGAs",
+//           2011; strided gradients by output parity.
+
+override ACCUMULATE: bool = false;
+
+struct Params {
+    n: u32,
+    h: u32,
+    w: u32,
+    ci: u32,
+    ci_stride: u32,
+    oh: u32,
+    ow: u32,
+    co: u32,
+    co_stride: u32,
+    kh: u32,
+    kw: u32,
+    stride: u32,
+    pad: u32,
+    groups: u32,
+    split: u32,
+}
+
+@group(0) @binding(0) var<storage, read> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
+@group(0) @binding(2) var<storage, read> weight: array<Floats>;
+@group(0) @binding(3) var<storage, read> dy: array<Floats>;
+@group(0) @binding(4) var<storage, read_write> result: array<Floats>;
+
+// tune
+const KH = 3u; // taps of a window
+const KW = 3u;
+const STRIDE = 1u; // pixels from window to window
+const PAD = 1u; // lines and columns of zeros before the image
+const FOURS_IN = 1u; // vec4 of channels that a sum goes over
+const CHANNELS = 4u; // of a vec4 that hold something
+
+// Pixels that the windows of a strip see in a line.
+const SPAN = (ROWS - 1u) * STRIDE + KW;
+// Lines that a window has in common with the next one.
+const COMMON = KH - min(STRIDE, KH);
+
+alias Pixel = array<vec4<f32>, FOURS_IN>;
+alias Line = array<Pixel, SPAN>;
+alias Tap = array<Steps, FOURS_IN>;
+alias Taps = array<array<Tap, KW>, KH>;
+
+fn up(a: u32, b: u32) -> u32 {
+    return (a + b - 1u) / b;
+}
+
+// Line `top` of an image of x from pixel `left` on; a coordinate above or left of the image is a large number.
+fn line_of_x(image: u32, top: u32, left: u32, channels: u32, size: Params) -> Line {
+    var line: Line;
+    for (var j = 0u; j < SPAN; j++) {
+        let inside = top < size.h && left + j < size.w;
+        let at = select(0u, ((image * size.h + top) * size.w + left + j) * (size.ci_stride / 4u), inside) + channels;
+        for (var c = 0u; c < FOURS_IN; c++) {
+            line[j][c] = select(vec4(0.0), floats(x[at + c]), inside);
+        }
+    }
+    return line;
+}
+
+// What a line gives to the pixels of the strip, by the taps of one line.
+fn slide(tile: ptr<function, Tile>, line: ptr<function, Line>, taps: ptr<function, array<Tap, KW>>) {
+    for (var c = 0u; c < FOURS_IN; c++) {
+        for (var s = 0u; s < KW; s++) {
+            for (var i = 0u; i < ROWS; i++) {
+                for (var v = 0u; v < COLS; v++) {
+                    for (var k = 0u; k < CHANNELS; k++) {
+                        let t = i * COLS + v;
+                        (*tile)[t] = fma(vec4((*line)[i * STRIDE + s][c][k]), (*taps)[s][c][k * COLS + v], (*tile)[t]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn forward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let member = lane % TOGETHER;
+    let index = (folded(group, groups) * LANES + lane) / TOGETHER;
+    let co4 = size.co_stride / 4u / size.groups;
+    let ys = size.co_stride / 4u;
+    let strips = up(size.ow, ROWS);
+    let all = size.n * size.split * strips;
+    let across = up(co4, COLS);
+    let down = up(all, DOWN);
+    if index >= size.groups * across * down {
+        return;
+    }
+    let strip = min(index % down * DOWN + member, all - 1u);
+    let part = index / down / across;
+    let column = index / down % across * COLS;
+    var taps: Taps;
+    for (var r = 0u; r < KH; r++) {
+        for (var s = 0u; s < KW; s++) {
+            for (var c = 0u; c < FOURS_IN; c++) {
+                var read: array<vec4<f32>, COLUMN_READS>;
+                for (var i = 0u; i < COLUMN_READS; i++) {
+                    let e = element_read(i, member);
+                    let at = (((r * KW + s) * FOURS_IN + c) * 4u + e / COLS) * ys;
+                    read[i] = floats(weight[at + part * co4 + min(column + e % COLS, co4 - 1u)]);
+                }
+                taps[r][s][c] = steps_of_lines(read);
+            }
+        }
+    }
+    let q = strip % strips * ROWS;
+    let left = q * STRIDE - PAD;
+    let image = strip / strips / size.split;
+    let run = up(size.oh, size.split);
+    let first = strip / strips % size.split * run;
+    var lines: array<Line, KH>;
+    for (var r = 0u; r < COMMON; r++) {
+        lines[r] = line_of_x(image, first * STRIDE + r - PAD, left, part * FOURS_IN, size);
+    }
+    for (var p = first; p < min(first + run, size.oh); p++) {
+        for (var r = COMMON; r < KH; r++) {
+            lines[r] = line_of_x(image, p * STRIDE + r - PAD, left, part * FOURS_IN, size);
+        }
+        var tile: Tile;
+        for (var r = 0u; r < KH; r++) {
+            var line = lines[r];
+            var of_line = taps[r];
+            slide(&tile, &line, &of_line);
+        }
+        for (var i = 0u; i < ROWS; i++) {
+            for (var v = 0u; v < COLS; v++) {
+                if index % down * DOWN + member < all && q + i < size.ow && column + v < co4 {
+                    let at = ((image * size.oh + p) * size.ow + q + i) * ys + part * co4 + column + v;
+                    result[at] = packed(tile[i * COLS + v]);
+                }
+            }
+        }
+        for (var r = 0u; r < COMMON; r++) {
+            lines[r] = lines[r + KH - COMMON];
+        }
+    }
+}
+
+// For grad_input. Line i of an image meets tap r of line (i + PAD - r) / STRIDE of dy: lines STRIDE l .. STRIDE l + STRIDE - 1
+// meet those from l - BEFORE on, HELD in all; so do columns.
+const BEFORE = (KH - 1u - PAD) / STRIDE;
+const HELD = BEFORE + (STRIDE - 1u + PAD) / STRIDE + 1u;
+const LEFT = (KW - 1u - PAD) / STRIDE;
+const SEEN = ROWS + LEFT + (STRIDE - 1u + PAD) / STRIDE;
+
+alias LineOfDy = array<Pixel, SEEN>;
+alias Lines = array<LineOfDy, HELD>;
+// Of the pixels that share a remainder by STRIDE.
+alias Classes = array<Tile, STRIDE>;
+
+fn line_of_dy(image: u32, line: u32, left: u32, part: u32, size: Params) -> LineOfDy {
+    var read: LineOfDy;
+    for (var j = 0u; j < SEEN; j++) {
+        let inside = line < size.oh && left + j < size.ow;
+        let at = select(0u, ((image * size.oh + line) * size.ow + left + j) * (size.co_stride / 4u), inside) + part * FOURS_IN;
+        for (var o = 0u; o < FOURS_IN; o++) {
+            read[j][o] = select(vec4(0.0), floats(dy[at + o]), inside);
+        }
+    }
+    return read;
+}
+
+// Whether a pixel that leaves `rest` meets a tap.
+fn meets(rest: u32, tap: u32) -> bool {
+    return (rest + PAD + KH * KW * STRIDE - tap) % STRIDE == 0u;
+}
+
+// The line of an image that leaves `rest`. The taps of a line stand from the last to the first.
+fn line_of_dx(rest: u32, lines: ptr<function, Lines>, taps: ptr<function, Taps>) -> Classes {
+    var classes: Classes;
+    for (var r = 0u; r < KH; r++) {
+        if meets(rest, r) {
+            var line = (*lines)[(rest + PAD + BEFORE * STRIDE - r) / STRIDE];
+            var of_line = (*taps)[r];
+            for (var o = 0u; o < FOURS_IN; o++) {
+                for (var a = 0u; a < STRIDE; a++) {
+                    for (var t = 0u; t < KW; t++) {
+                        if meets(a, KW - 1u - t) {
+                            let first = (a + PAD + LEFT * STRIDE - (KW - 1u - t)) / STRIDE;
+                            for (var i = 0u; i < ROWS; i++) {
+                                for (var v = 0u; v < COLS; v++) {
+                                    for (var k = 0u; k < 4u; k++) {
+                                        let at = i * COLS + v;
+                                        let b = of_line[t][o][k * COLS + v];
+                                        classes[a][at] = fma(vec4(line[first + i][o][k]), b, classes[a][at]);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    return classes;
+}
+
+@compute @workgroup_size(LANES)
+fn grad_input(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let member = lane % TOGETHER;
+    let index = (folded(group, groups) * LANES + lane) / TOGETHER;
+    let ci4 = up(size.ci, 4u);
+    let ys = size.co_stride / 4u;
+    let high = up(size.h, STRIDE);
+    let strips = up(up(size.w, STRIDE), ROWS);
+    let all = size.n * size.split * strips;
+    let across = up(ci4, COLS);
+    let down = up(all, DOWN);
+    if index >= size.groups * across * down {
+        return;
+    }
+    let strip = min(index % down * DOWN + member, all - 1u);
+    let part = index / down / across;
+    let column = index / down % across * COLS;
+    var taps: Taps;
+    for (var r = 0u; r < KH; r++) {
+        for (var t = 0u; t < KW; t++) {
+            for (var o = 0u; o < FOURS_IN; o++) {
+                var read: array<vec4<f32>, COLUMN_READS>;
+                for (var i = 0u; i < COLUMN_READS; i++) {
+                    let e = element_read(i, member);
+                    let channel = 4u * min(column + e / 4u, ci4 - 1u) + e % 4u;
+                    read[i] = floats(weight[((r * KW + KW - 1u - t) * ci4 * 4u + channel) * ys + part * FOURS_IN + o]);
+                }
+                taps[r][t][o] = steps_of_columns(read);
+            }
+        }
+    }
+    let q = strip % strips * ROWS;
+    let left = q - LEFT;
+    let image = strip / strips / size.split;
+    let run = up(high, size.split);
+    let first = strip / strips % size.split * run;
+    var lines: Lines;
+    for (var l = 0u; l < HELD - 1u; l++) {
+        lines[l] = line_of_dy(image, first + l - BEFORE, left, part, size);
+    }
+    for (var l = first; l < min(first + run, high); l++) {
+        lines[HELD - 1u] = line_of_dy(image, l + HELD - 1u - BEFORE, left, part, size);
+        let whole = index % down * DOWN + member < all;
+        var above = line_of_dx(0u, &lines, &taps);
+        put_line(image, l * STRIDE, q, part * ci4, column, whole, &above, size);
+        if STRIDE == 2u {
+            var below = line_of_dx(1u, &lines, &taps);
+            put_line(image, l * STRIDE + 1u, q, part * ci4, column, whole, &below, size);
+        }
+        for (var h = 0u; h < HELD - 1u; h++) {
+            lines[h] = lines[h + 1u];
+        }
+    }
+}
+
+fn put_line(
+    image: u32,
+    line: u32,
+    q: u32,
+    channels: u32,
+    column: u32,
+    whole: bool,
+    classes: ptr<function, Classes>,
+    size: Params,
+) {
+    for (var a = 0u; a < STRIDE; a++) {
+        for (var i = 0u; i < ROWS; i++) {
+            let pixel = (q + i) * STRIDE + a;
+            for (var v = 0u; v < COLS; v++) {
+                if whole && line < size.h && pixel < size.w && column + v < up(size.ci, 4u) {
+                    let at = ((image * size.h + line) * size.w + pixel) * (size.ci_stride / 4u) + channels + column + v;
+                    var value = (*classes)[a][i * COLS + v];
+                    if ACCUMULATE {
+                        value += floats(result[at]);
+                    }
+                    result[at] = packed(value);
+                }
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn grad_weight(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params;
+    let index = folded(group, groups) * LANES + lane;
+    let ci4 = up(size.ci, 4u);
+    let ys = size.co_stride / 4u;
+    let co4 = ys / size.groups;
+    let across = up(co4, COLS);
+    if index >= size.split * across * size.groups * ci4 {
+        return;
+    }
+    // Lanes side by side read channels side by side.
+    let c = index % ci4;
+    let part = index / ci4 % size.groups;
+    let column = index / ci4 / size.groups % across * COLS;
+    let chunk = index / ci4 / size.groups / across;
+    let strips = up(size.ow, ROWS);
+    let all = size.n * strips;
+    let start = chunk * (all / size.split) + min(chunk, all % size.split);
+    let end = start + all / size.split + u32(chunk < all % size.split);
+    var columns: array<u32, COLS>;
+    for (var v = 0u; v < COLS; v++) {
+        columns[v] = part * co4 + min(column + v, co4 - 1u);
+    }
+    var sums: array<array<array<vec4<f32>, CHANNELS * COLS>, KW>, KH>;
+    for (var strip = start; strip < end; strip++) {
+        let image = strip / strips;
+        let q = strip % strips * ROWS;
+        let left = q * STRIDE - PAD;
+        var lines: array<Line, KH>;
+        for (var r = 0u; r < COMMON; r++) {
+            lines[r] = line_of_x(image, r - PAD, left, part * ci4 + c, size);
+        }
+        for (var p = 0u; p < size.oh; p++) {
+            for (var r = COMMON; r < KH; r++) {
+                lines[r] = line_of_x(image, p * STRIDE + r - PAD, left, part * ci4 + c, size);
+            }
+            var pixels: array<array<vec4<f32>, COLS>, ROWS>;
+            for (var i = 0u; i < ROWS; i++) {
+                let at = ((image * size.oh + p) * size.ow + min(q + i, size.ow - 1u)) * ys;
+                for (var v = 0u; v < COLS; v++) {
+                    pixels[i][v] = select(vec4(0.0), floats(dy[at + columns[v]]), q + i < size.ow);
+                }
+            }
+            for (var r = 0u; r < KH; r++) {
+                for (var s = 0u; s < KW; s++) {
+                    for (var i = 0u; i < ROWS; i++) {
+                        for (var k = 0u; k < CHANNELS; k++) {
+                            for (var v = 0u; v < COLS; v++) {
+                                let t = k * COLS + v;
+                                sums[r][s][t] = fma(vec4(lines[r][i * STRIDE + s][0][k]), pixels[i][v], sums[r][s][t]);
+                            }
+                        }
+                    }
+                }
+            }
+            for (var r = 0u; r < COMMON; r++) {
+                lines[r] = lines[r + KH - COMMON];
+            }
+        }
+    }
+    for (var r = 0u; r < KH; r++) {
+        for (var s = 0u; s < KW; s++) {
+            for (var k = 0u; k < 4u; k++) {
+                for (var v = 0u; v < COLS; v++) {
+                    if column + v < co4 {
+                        let at = ((((chunk * KH + r) * KW + s) * ci4 + c) * 4u + k) * ys + part * co4 + column + v;
+                        var sum = select(vec4(0.0), sums[r][s][min(k, CHANNELS - 1u) * COLS + v], k < CHANNELS);
+                        if ACCUMULATE && size.split == 1u {
+                            sum += floats(result[at]);
+                        }
+                        result[at] = packed(sum);
+                    }
+                }
+            }
+        }
+    }
+}
