@@ -20,7 +20,7 @@
 //           grad_input  up(n split up(up(w, STRIDE), ROWS), DOWN) groups up(ci4, COLS)
 //           grad_weight split groups ci4 up(co4, COLS)
 // Order:    r, then vec4 of channels, s, and the four channels of a vec4, ascending (s descending in grad_input), one chain of
-//           fused multiply-adds: the order of conv2d.wgsl and window.wgsl; grad_weight: strips, p, and q ascending within a part.
+//           fused multiply-adds: the order of window.wgsl; grad_weight: strips, p, and q ascending within a part.
 // Safety:   strips and columns are clamped to the last one before a load and tested before a store; pixels outside the image
 //           are loaded from the first one and count as zero. Needs all sizes > 0, kh = KH, kw = KW, stride = STRIDE, pad = PAD,
 //           FOURS_IN = ci4 (grad_input: co4, grad_weight: 1), CHANNELS = min(ci, 4), PAD < KH, KW.

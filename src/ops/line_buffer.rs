@@ -69,14 +69,14 @@ impl LineBuffer {
         if self.direction == Direction::Input { [h.div_ceil(stride), w.div_ceil(stride)] } else { self.sizes.result() }
     }
 
-    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one.
+    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one, of four strips at least.
     pub(super) fn parts(self, tile: Tile) -> usize {
         let Tile::Lanes { rows, cols, .. } = tile else { return 1 };
         let (ci4, [lines, wide]) = (self.sizes.vectors().0, self.lines());
         let strips = self.sizes.n * wide.div_ceil(rows as usize);
         let tiles = self.sizes.conv.groups * ci4 * self.columns().div_ceil(cols as usize);
         let longest = (MAX_ROUNDS / (lines + 1)).saturating_sub(1).max(1);
-        256usize.div_ceil(tiles.max(1)).max(strips.div_ceil(longest)).clamp(1, strips.max(1))
+        256usize.div_ceil(tiles.max(1)).min(strips.div_ceil(4)).max(strips.div_ceil(longest)).clamp(1, strips.max(1))
     }
 
     /// Its launch, for a weight's gradient in `split` parts. Else images are cut into runs of lines where whole ones make too
