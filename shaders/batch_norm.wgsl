@@ -83,7 +83,8 @@ fn joined(a: Moments, b: Moments) -> Moments {
 }
 
 fn part(p: u32, c: u32) -> Moments {
-    return Moments(floats(parts[3u * p * params.c4 + c]).x, floats(parts[(3u * p + 1u) * params.c4 + c]), floats(parts[(3u * p + 2u) * params.c4 + c]));
+    let first = 3u * p * params.c4 + c;
+    return Moments(floats(parts[first]).x, floats(parts[first + params.c4]), floats(parts[first + 2u * params.c4]));
 }
 
 fn put_part(p: u32, c: u32, m: Moments) {

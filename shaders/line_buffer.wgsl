@@ -12,10 +12,11 @@
 // With together.wgsl the lanes have strips one below the other, and hand each other the taps. For grad_weight a lane holds all
 // taps of a vec4 of input channels by COLS, and goes down the strips of a part.
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
-//           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all output channels, ci_stride =
-//           groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
+//           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
+//           output channels, ci_stride = groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
 // Dispatch: workgroups of LANES lanes, TOGETHER a tile, folded; for the first two every image is cut into `split` runs of
-//           lines; the tiles are, with up(a, b) = a / b rounded up, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
+//           lines; the tiles are, with up(a, b) = a / b rounded up, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups
+//           with groups),
 //           forward     up(n split up(ow, ROWS), DOWN) groups up(co4, COLS)
 //           grad_input  up(n split up(up(w, STRIDE), ROWS), DOWN) groups up(ci4, COLS)
 //           grad_weight split groups ci4 up(co4, COLS)
@@ -25,7 +26,7 @@
 //           are loaded from the first one and count as zero. Needs all sizes > 0, kh = KH, kw = KW, stride = STRIDE, pad = PAD,
 //           FOURS_IN = ci4 (grad_input: co4, grad_weight: 1), CHANNELS = min(ci, 4), PAD < KH, KW.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
-//           on 22.3.6), so the host keeps below that: oh, h, and (n up(ow, ROWS) / split + 1) (oh + 1).
+//           on 22.3.6), so the host keeps below that: oh, h, and (oh + 1) times the strips of a part.
 // Source:   the line buffers of streaming filters in hardware, as in Bailey, "Design for Embedded Image Processing on FPGAs",
 //           2011; strided gradients by output parity.
 
@@ -120,13 +121,14 @@ fn forward(
     let strips = up(size.ow, ROWS);
     let all = size.n * size.split * strips;
     let across = up(co4, COLS);
-    let down = up(all, DOWN);
-    if index >= size.groups * across * down {
+    if index >= size.groups * across * up(all, DOWN) {
         return;
     }
-    let strip = min(index % down * DOWN + member, all - 1u);
-    let part = index / down / across;
-    let column = index / down % across * COLS;
+    // Tiles side by side have the same pixels, of which they share cache lines.
+    let tile_of_strips = index / (size.groups * across);
+    let strip = min(tile_of_strips * DOWN + member, all - 1u);
+    let part = index / across % size.groups;
+    let column = index % across * COLS;
     var taps: Taps;
     for (var r = 0u; r < KH; r++) {
         for (var s = 0u; s < KW; s++) {
@@ -162,7 +164,7 @@ fn forward(
         }
         for (var i = 0u; i < ROWS; i++) {
             for (var v = 0u; v < COLS; v++) {
-                if index % down * DOWN + member < all && q + i < size.ow && column + v < co4 {
+                if tile_of_strips * DOWN + member < all && q + i < size.ow && column + v < co4 {
                     let at = ((image * size.oh + p) * size.ow + q + i) * ys + part * co4 + column + v;
                     result[at] = packed(tile[i * COLS + v]);
                 }
@@ -248,13 +250,14 @@ fn grad_input(
     let strips = up(up(size.w, STRIDE), ROWS);
     let all = size.n * size.split * strips;
     let across = up(ci4, COLS);
-    let down = up(all, DOWN);
-    if index >= size.groups * across * down {
+    if index >= size.groups * across * up(all, DOWN) {
         return;
     }
-    let strip = min(index % down * DOWN + member, all - 1u);
-    let part = index / down / across;
-    let column = index / down % across * COLS;
+    // Tiles side by side have the same pixels, of which they share cache lines.
+    let tile_of_strips = index / (size.groups * across);
+    let strip = min(tile_of_strips * DOWN + member, all - 1u);
+    let part = index / across % size.groups;
+    let column = index % across * COLS;
     var taps: Taps;
     for (var r = 0u; r < KH; r++) {
         for (var t = 0u; t < KW; t++) {
@@ -280,7 +283,7 @@ fn grad_input(
     }
     for (var l = first; l < min(first + run, high); l++) {
         lines[HELD - 1u] = line_of_dy(image, l + HELD - 1u - BEFORE, left, part, size);
-        let whole = index % down * DOWN + member < all;
+        let whole = tile_of_strips * DOWN + member < all;
         var above = line_of_dx(0u, &lines, &taps);
         put_line(image, l * STRIDE, q, part * ci4, column, whole, &above, size);
         if STRIDE == 2u {

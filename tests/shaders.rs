@@ -100,8 +100,8 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         let pieces = ["lib/moments.wgsl", "lib/slopes.wgsl", "lib/affine.wgsl"];
         all.extend(pieces.map(|piece| (Vec::new(), vec![("lib/plain.wgsl", piece)])));
     }
-    // On Mesa's software adapter every kernel for processors reads pairs.
-    let reads = |shader: &Shader| shader.needs().contains(&"lib/floats.wgsl") && !file.contains("_tiled");
+    // On software adapters every kernel that needs floats reads pairs; those for GPUs run there too, in tests.
+    let reads = |shader: &Shader| shader.needs().contains(&"lib/floats.wgsl");
     if shaders().any(|shader| shader.file() == file && reads(shader)) {
         let pairs = |(tune, swap): &(Tune, Swap)| {
             let swap = [swap.clone(), vec![("lib/floats.wgsl", "lib/floats_in_pairs.wgsl")]].concat();

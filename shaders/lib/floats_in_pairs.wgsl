@@ -1,5 +1,5 @@
-// floats_in_pairs: floats.wgsl for Mesa's software adapter, which loads number by number and lane by lane, each behind a test
-// of its bounds: as 64-bit numbers it has half as many to load. The same bits.
+// floats_in_pairs: floats.wgsl for software adapters. Mesa's loads number by number and lane by lane, each behind a test of its
+// bounds: of 64-bit numbers it has half as many to load. The same bits.
 // Features: SHADER_INT64.
 
 alias Floats = vec2<u64>;

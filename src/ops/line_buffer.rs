@@ -32,16 +32,23 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
     tiles.iter().map(|&(rows, cols)| Algorithm::LineBuffer(Tile::Lanes { rows, cols, across: 1, down })).collect()
 }
 
-/// Which of them does well on `gpu` without measuring, if one does: with groups, and with an input of up to 4 channels.
+/// Which of them does well on `gpu` without measuring, if one does: with groups of up to 16 channels, and with an input of up
+/// to 4.
 pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
-    let few = sizes.conv.groups > 1 || (direction != Direction::Input && sizes.vectors().0 == 1);
+    let (grouped, (ci4, _)) = (sizes.conv.groups > 1, sizes.vectors());
+    let few = match direction {
+        Direction::Forward => grouped || ci4 == 1,
+        Direction::Input => grouped,
+        Direction::Weight => (grouped && ci4 <= 4) || ci4 == 1,
+    };
     // Where every lane must load all taps for itself, strips along a line do better.
     let shared = direction == Direction::Weight || gpu.together() > 1;
     candidates(gpu, direction, sizes).into_iter().next().filter(|_| few && shared)
 }
 
 impl LineBuffer {
-    /// Whether it computes such a convolution, by no more taps than a processor's nearest cache holds.
+    /// Whether it computes such a convolution, by no more taps than a processor's nearest cache holds. With run-time checks the
+    /// driver compiles some of them for more than ten minutes, and need not unroll what its rounds are counted by.
     fn applies(self, gpu: &Gpu) -> bool {
         let Sizes { kw, kh, conv, .. } = self.sizes;
         let known = (2..=3).contains(&kw) && (2..=3).contains(&kh) && conv.stride <= 2;
@@ -54,7 +61,7 @@ impl LineBuffer {
             // With a stride the windows of a pixel are fewer.
             Direction::Input => co4 <= 2 * conv.stride && ci4 <= 4,
         };
-        gpu.facts().software && known && few && lines <= MAX_ROUNDS
+        gpu.facts().software && !gpu.checked() && known && few && lines <= MAX_ROUNDS
     }
 
     /// Columns of the result of a group, in vec4.
@@ -69,14 +76,14 @@ impl LineBuffer {
         if self.direction == Direction::Input { [h.div_ceil(stride), w.div_ceil(stride)] } else { self.sizes.result() }
     }
 
-    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one, of four strips at least.
+    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one, of four strips or more.
     pub(super) fn parts(self, tile: Tile) -> usize {
         let Tile::Lanes { rows, cols, .. } = tile else { return 1 };
         let (ci4, [lines, wide]) = (self.sizes.vectors().0, self.lines());
         let strips = self.sizes.n * wide.div_ceil(rows as usize);
         let tiles = self.sizes.conv.groups * ci4 * self.columns().div_ceil(cols as usize);
         let longest = (MAX_ROUNDS / (lines + 1)).saturating_sub(1).max(1);
-        256usize.div_ceil(tiles.max(1)).min(strips.div_ceil(4)).max(strips.div_ceil(longest)).clamp(1, strips.max(1))
+        256usize.div_ceil(tiles.max(1)).min(strips / 4).max(strips.div_ceil(longest)).clamp(1, strips.max(1))
     }
 
     /// Its launch, for a weight's gradient in `split` parts. Else images are cut into runs of lines where whole ones make too

@@ -21,6 +21,7 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
     let by = Window { direction, sizes };
     let (columns, together) = (by.columns(), gpu.together());
     let tiles: &[(u32, u32, u32)] = match direction {
+        Direction::Weight => &[], // line buffers do better
         _ if !by.applies(gpu) => &[],
         _ if together == 1 => &[(16, 2, 1), (8, 1, 1)],
         _ => &[(16, 2, 8), (8, 2, 8), (4, 4, 8), (4, 2, 8), (8, 1, 8), (16, 1, 8), (16, 2, 1), (8, 1, 1)],
@@ -69,7 +70,7 @@ impl Window {
         let (ci4, co4) = self.sizes.vectors();
         let summed = if self.direction == Direction::Input { co4 } else { ci4 };
         let known = (2..=3).contains(&kw) && kh <= 3 && conv.stride <= 2 && self.sizes.aligned();
-        gpu.facts().software && known && summed <= 4 && self.direction != Direction::Weight
+        gpu.facts().software && known && summed <= 4
     }
 
     /// Whether the pixels under a strip are few enough for the driver to unroll the loop over them: otherwise a fortieth of

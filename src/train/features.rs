@@ -64,7 +64,7 @@ pub fn embed(gpu: &Gpu, net: &ResNet, store: &Store, dataset: &Arc<dyn Dataset>,
     Ok(Embedding { gpu, net, store, options }.listed(dataset, &indices, false)?.rows)
 }
 
-/// As [`embed`], without the images that cannot be read: rows and images say which they are.
+/// As [`embed`], without the images that cannot be read, however many they are: rows and images say which they are.
 ///
 /// # Errors
 /// [`Error::Data`] where no image can be read; those of [`Embedder`].
