@@ -5,8 +5,8 @@
 // Shapes:   x [words / 4]; y [words / 4], for `multiply` [lanes]; all in vec4.
 // Dispatch: multiply: LANES lanes a workgroup, words / 4 lanes; copy: EACH neighbouring vec4 a lane. Folded.
 // Order:    chains rising.
-// Safety:   i < words / 4 and first + EACH <= words / 4, the length of x and y. ROUNDS is far below the 65,535 rounds after which Mesa's software adapter
-//           ends a loop.
+// Safety:   i < words / 4 and first + EACH <= words / 4, the length of x and y. ROUNDS is far below
+//           the 65,535 rounds after which Mesa's software adapter ends a loop.
 // Source:   a chain's next multiply-add waits for its last: enough chains fill the pipelines of the adapter. `factor` and
 //           `step` come from `params`, so that no compiler knows the result.
 

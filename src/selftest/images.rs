@@ -114,9 +114,12 @@ fn convolutions() -> Vec<Case> {
         case.algorithm = Some(algorithm);
         cases.push(case.tiny(Tiny::Runs));
     }
-    // Tall: near the rounds that a lane may loop, and above them, where line buffers go down an image.
-    cases.push(convolution(([1, 4, 4], [47_000, 2], [3, 3], [1, 1, 2]), 5102).samples(1).tiny(Tiny::Limit));
-    cases.push(convolution(([1, 4, 4], [20_000, 12], [3, 3], [1, 1, 2]), 5103).samples(1).tiny(Tiny::Limit));
+    // Line buffers down tall images: near the rounds that a lane may loop, and above them. By others they would take long.
+    for (i, sides) in [[47_000, 2], [20_000, 12]].into_iter().enumerate() {
+        let mut case = convolution(([1, 4, 4], sides, [3, 3], [1, 1, 2]), 5350 + i);
+        case.algorithm = Some("line_buffer lanes 4x1 down 8");
+        cases.push(case.samples(1).tiny(Tiny::Limit));
+    }
     // Above the rounds that a lane may loop: rows of the weight gradient, in both families.
     cases.push(convolution(([1, 1, 1], [300, 700], [1, 1], [1, 0, 1]), 5100).samples(1));
     cases.push(convolution(([1, 1, 1], [300, 350], [1, 1], [1, 0, 2]), 5101).samples(1));
