@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Res
     let each = last.duration_since(*first).as_secs_f64() / timed as f64;
     let (epoch, all) = (each * steps as f64, each * (steps * epochs) as f64);
     eprintln!(
-        "time, by {}: {each:.3} s a step, {} an epoch of {}, {} for {}; without judging the features",
+        "time, by {}: {each:.4} s a step, {} an epoch of {}, {} for {}; without judging the features",
         count(timed, "timed step"),
         duration(epoch),
         count(steps, "step"),
@@ -54,6 +54,7 @@ pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Res
 /// Seconds for people.
 fn duration(seconds: f64) -> String {
     match seconds {
+        s if s < 10.0 => format!("{s:.2} s"),
         s if s < 120.0 => format!("{s:.1} s"),
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),
