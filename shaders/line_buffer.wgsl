@@ -9,20 +9,19 @@
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are added to
 // what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
 // A lane holds a strip of ROWS pixels in a line (grad_input: of STRIDE ROWS pixels in STRIDE lines), by COLS vec4 of channels.
-// With together.wgsl the lanes have strips one below the other, and hand each other the taps. For grad_weight a lane holds all
-// taps of a vec4 of input channels by COLS, and goes down the strips of a part.
+// For grad_weight a lane holds all taps of a vec4 of input channels by COLS, and goes down the strips of a part. Lanes share nothing: taps
+// that they hand each other are handed over again for every line, which takes longer than to load them once.
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
 //           output channels, ci_stride = groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
-// Dispatch: workgroups of LANES lanes, TOGETHER a tile, folded; for the first two every image is cut into `split` runs of
-//           lines; the tiles are, with up(a, b) = a / b rounded up, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups
-//           with groups),
-//           forward     up(n split up(ow, ROWS), DOWN) groups up(co4, COLS)
-//           grad_input  up(n split up(up(w, STRIDE), ROWS), DOWN) groups up(ci4, COLS)
+// Dispatch: LANES tiles a workgroup, folded; for the first two every image is cut into `split` runs of lines; the tiles are,
+//           with up(a, b) = a / b rounded up, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
+//           forward     n split up(ow, ROWS) groups up(co4, COLS)
+//           grad_input  n split up(up(w, STRIDE), ROWS) groups up(ci4, COLS)
 //           grad_weight split groups ci4 up(co4, COLS)
 // Order:    r, then vec4 of channels, s, and the four channels of a vec4, ascending (s descending in grad_input), one chain of
 //           fused multiply-adds: the order of window.wgsl; grad_weight: strips, p, and q ascending within a part.
-// Safety:   strips and columns are clamped to the last one before a load and tested before a store; pixels outside the image
+// Safety:   columns are clamped to the last one before a load and tested before a store, as pixels are; pixels outside the image
 //           are loaded from the first one and count as zero. Needs all sizes > 0, kh = KH, kw = KW, stride = STRIDE, pad = PAD,
 //           FOURS_IN = ci4 (grad_input: co4, grad_weight: 1), CHANNELS = min(ci, 4), PAD < KH, KW.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
@@ -114,19 +113,16 @@ fn forward(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let size = params;
-    let member = lane % TOGETHER;
-    let index = (folded(group, groups) * LANES + lane) / TOGETHER;
+    let index = folded(group, groups) * LANES + lane;
     let co4 = size.co_stride / 4u / size.groups;
     let ys = size.co_stride / 4u;
     let strips = up(size.ow, ROWS);
-    let all = size.n * size.split * strips;
     let across = up(co4, COLS);
-    if index >= size.groups * across * up(all, DOWN) {
+    if index >= size.n * size.split * strips * size.groups * across {
         return;
     }
     // Tiles side by side have the same pixels, of which they share cache lines.
-    let tile_of_strips = index / (size.groups * across);
-    let strip = min(tile_of_strips * DOWN + member, all - 1u);
+    let strip = index / (size.groups * across);
     let part = index / across % size.groups;
     let column = index % across * COLS;
     var taps: Taps;
@@ -135,9 +131,8 @@ fn forward(
             for (var c = 0u; c < FOURS_IN; c++) {
                 var read: array<vec4<f32>, COLUMN_READS>;
                 for (var i = 0u; i < COLUMN_READS; i++) {
-                    let e = element_read(i, member);
-                    let at = (((r * KW + s) * FOURS_IN + c) * 4u + e / COLS) * ys;
-                    read[i] = floats(weight[at + part * co4 + min(column + e % COLS, co4 - 1u)]);
+                    let at = (((r * KW + s) * FOURS_IN + c) * 4u + i / COLS) * ys;
+                    read[i] = floats(weight[at + part * co4 + min(column + i % COLS, co4 - 1u)]);
                 }
                 taps[r][s][c] = steps_of_lines(read);
             }
@@ -164,7 +159,7 @@ fn forward(
         }
         for (var i = 0u; i < ROWS; i++) {
             for (var v = 0u; v < COLS; v++) {
-                if tile_of_strips * DOWN + member < all && q + i < size.ow && column + v < co4 {
+                if q + i < size.ow && column + v < co4 {
                     let at = ((image * size.oh + p) * size.ow + q + i) * ys + part * co4 + column + v;
                     result[at] = packed(tile[i * COLS + v]);
                 }
@@ -242,20 +237,17 @@ fn grad_input(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let size = params;
-    let member = lane % TOGETHER;
-    let index = (folded(group, groups) * LANES + lane) / TOGETHER;
+    let index = folded(group, groups) * LANES + lane;
     let ci4 = up(size.ci, 4u);
     let ys = size.co_stride / 4u;
     let high = up(size.h, STRIDE);
     let strips = up(up(size.w, STRIDE), ROWS);
-    let all = size.n * size.split * strips;
     let across = up(ci4, COLS);
-    if index >= size.groups * across * up(all, DOWN) {
+    if index >= size.n * size.split * strips * size.groups * across {
         return;
     }
     // Tiles side by side have the same pixels, of which they share cache lines.
-    let tile_of_strips = index / (size.groups * across);
-    let strip = min(tile_of_strips * DOWN + member, all - 1u);
+    let strip = index / (size.groups * across);
     let part = index / across % size.groups;
     let column = index % across * COLS;
     var taps: Taps;
@@ -264,8 +256,7 @@ fn grad_input(
             for (var o = 0u; o < FOURS_IN; o++) {
                 var read: array<vec4<f32>, COLUMN_READS>;
                 for (var i = 0u; i < COLUMN_READS; i++) {
-                    let e = element_read(i, member);
-                    let channel = 4u * min(column + e / 4u, ci4 - 1u) + e % 4u;
+                    let channel = 4u * min(column + i / 4u, ci4 - 1u) + i % 4u;
                     read[i] = floats(weight[((r * KW + KW - 1u - t) * ci4 * 4u + channel) * ys + part * FOURS_IN + o]);
                 }
                 taps[r][t][o] = steps_of_columns(read);
@@ -283,12 +274,11 @@ fn grad_input(
     }
     for (var l = first; l < min(first + run, high); l++) {
         lines[HELD - 1u] = line_of_dy(image, l + HELD - 1u - BEFORE, left, part, size);
-        let whole = tile_of_strips * DOWN + member < all;
         var above = line_of_dx(0u, &lines, &taps);
-        put_line(image, l * STRIDE, q, part * ci4, column, whole, &above, size);
+        put_line(image, l * STRIDE, q, part * ci4, column, &above, size);
         if STRIDE == 2u {
             var below = line_of_dx(1u, &lines, &taps);
-            put_line(image, l * STRIDE + 1u, q, part * ci4, column, whole, &below, size);
+            put_line(image, l * STRIDE + 1u, q, part * ci4, column, &below, size);
         }
         for (var h = 0u; h < HELD - 1u; h++) {
             lines[h] = lines[h + 1u];
@@ -302,7 +292,6 @@ fn put_line(
     q: u32,
     channels: u32,
     column: u32,
-    whole: bool,
     classes: ptr<function, Classes>,
     size: Params,
 ) {
@@ -310,7 +299,7 @@ fn put_line(
         for (var i = 0u; i < ROWS; i++) {
             let pixel = (q + i) * STRIDE + a;
             for (var v = 0u; v < COLS; v++) {
-                if whole && line < size.h && pixel < size.w && column + v < up(size.ci, 4u) {
+                if line < size.h && pixel < size.w && column + v < up(size.ci, 4u) {
                     let at = ((image * size.h + line) * size.w + pixel) * (size.ci_stride / 4u) + channels + column + v;
                     var value = (*classes)[a][i * COLS + v];
                     if ACCUMULATE {

@@ -53,18 +53,12 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
             }
         }
         "line_buffer.wgsl" => {
-            let sizes = [
-                (4, 2, 8, 3, 1, 1, 1),
-                (2, 2, 8, 3, 2, 1, 2),
-                (2, 1, 8, 2, 1, 0, 2),
-                (4, 1, 1, 2, 2, 0, 1),
-                (4, 2, 8, 3, 2, 0, 4),
-            ];
-            for (rows, cols, down, side, stride, pad, fours) in sizes {
-                let tile = vec![("ROWS", rows), ("COLS", cols), ("LANES", 8), ("DOWN", down)];
+            for (rows, cols, side, stride, pad, fours) in
+                [(4, 2, 3, 1, 1, 1), (2, 2, 3, 2, 1, 2), (2, 1, 2, 1, 0, 2), (4, 1, 2, 2, 0, 1), (4, 2, 3, 2, 0, 4)]
+            {
+                let tile = vec![("ROWS", rows), ("COLS", cols), ("LANES", 8)];
                 let window = vec![("KH", side), ("KW", side), ("STRIDE", stride), ("PAD", pad), ("FOURS_IN", fours)];
-                let swap = if down > 1 { vec![("lib/apart.wgsl", "lib/together.wgsl")] } else { Vec::new() };
-                all.push(([tile, window].concat(), swap));
+                all.push(([tile, window].concat(), Vec::new()));
             }
         }
         "winograd.wgsl" => all.extend([2, 4].map(|outputs| (vec![("OUTPUTS", outputs)], Vec::new()))),
@@ -100,7 +94,7 @@ fn tunes(file: &str) -> Vec<(Tune, Swap)> {
         let pieces = ["lib/moments.wgsl", "lib/slopes.wgsl", "lib/affine.wgsl"];
         all.extend(pieces.map(|piece| (Vec::new(), vec![("lib/plain.wgsl", piece)])));
     }
-    // On software adapters every kernel that needs floats reads pairs; those for GPUs run there too, in tests.
+    // On software adapters every kernel that needs floats reads pairs; those for GPUs are candidates there too.
     let reads = |shader: &Shader| shader.needs().contains(&"lib/floats.wgsl");
     if shaders().any(|shader| shader.file() == file && reads(shader)) {
         let pairs = |(tune, swap): &(Tune, Swap)| {

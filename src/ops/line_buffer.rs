@@ -24,31 +24,24 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
         (Direction::Weight, _) => &[(2, 2), (4, 2), (4, 1)],
         (_, 1) if sizes.conv.stride == 1 => &[(4, 1), (2, 1), (8, 1)],
         (_, 1) => &[(4, 1), (2, 1)],
-        (Direction::Forward, 2) if sizes.conv.stride == 1 => &[(2, 1), (2, 2), (4, 1)],
         (_, 2) => &[(2, 2), (2, 1), (4, 1)],
         _ => &[(4, 2), (2, 4), (4, 4)],
     };
-    let down = if direction == Direction::Weight { 1 } else { gpu.together() };
-    tiles.iter().map(|&(rows, cols)| Algorithm::LineBuffer(Tile::Lanes { rows, cols, across: 1, down })).collect()
+    tiles.iter().map(|&(rows, cols)| Algorithm::LineBuffer(Tile::Lanes { rows, cols, across: 1, down: 1 })).collect()
 }
 
-/// Which of them does well on `gpu` without measuring, if one does: with groups of up to 16 channels, and with an input of up
-/// to 4.
+/// Which of them does well on `gpu` without measuring, if one does: with groups of few channels on both sides, and with an
+/// input of up to 4.
 pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
-    let (grouped, (ci4, _)) = (sizes.conv.groups > 1, sizes.vectors());
-    let few = match direction {
-        Direction::Forward => grouped || ci4 == 1,
-        Direction::Input => grouped,
-        Direction::Weight => (grouped && ci4 <= 4) || ci4 == 1,
-    };
-    // Where every lane must load all taps for itself, strips along a line do better.
-    let shared = direction == Direction::Weight || gpu.together() > 1;
-    candidates(gpu, direction, sizes).into_iter().next().filter(|_| few && shared)
+    let (ci4, co4) = sizes.vectors();
+    let grouped = sizes.conv.groups > 1 && ci4 <= 4 && co4 <= 4;
+    let few = grouped || (sizes.conv.groups == 1 && ci4 == 1 && direction != Direction::Input);
+    candidates(gpu, direction, sizes).into_iter().next().filter(|_| few)
 }
 
 impl LineBuffer {
     /// Whether it computes such a convolution, by no more taps than a processor's nearest cache holds. With run-time checks the
-    /// driver compiles some of them for more than ten minutes, and need not unroll what its rounds are counted by.
+    /// driver compiles some of them for more than ten minutes, and may not unroll the inner loops, which are not counted.
     fn applies(self, gpu: &Gpu) -> bool {
         let Sizes { kw, kh, conv, .. } = self.sizes;
         let known = (2..=3).contains(&kw) && (2..=3).contains(&kh) && conv.stride <= 2;
@@ -76,13 +69,14 @@ impl LineBuffer {
         if self.direction == Direction::Input { [h.div_ceil(stride), w.div_ceil(stride)] } else { self.sizes.result() }
     }
 
-    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one, of four strips or more.
+    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one, of four strips or more
+    /// unless those are too long or too few.
     pub(super) fn parts(self, tile: Tile) -> usize {
         let Tile::Lanes { rows, cols, .. } = tile else { return 1 };
         let (ci4, [lines, wide]) = (self.sizes.vectors().0, self.lines());
         let strips = self.sizes.n * wide.div_ceil(rows as usize);
         let tiles = self.sizes.conv.groups * ci4 * self.columns().div_ceil(cols as usize);
-        let longest = (MAX_ROUNDS / (lines + 1)).saturating_sub(1).max(1);
+        let longest = (MAX_ROUNDS / (lines + 1)).max(1);
         256usize.div_ceil(tiles.max(1)).min(strips / 4).max(strips.div_ceil(longest)).clamp(1, strips.max(1))
     }
 
@@ -98,17 +92,16 @@ impl LineBuffer {
         let launch = tile.tune(Launch::new(&SHADER, entry)).tune("KH", kh as u32).tune("KW", kw as u32);
         let launch = launch.tune("STRIDE", conv.stride as u32).tune("PAD", conv.pad as u32);
         let launch = launch.tune("FOURS_IN", fours as u32).tune("CHANNELS", channels as u32);
-        let Tile::Lanes { rows, cols, down, .. } = tile else { return launch };
+        let Tile::Lanes { rows, cols, .. } = tile else { return launch };
         let columns = self.columns().div_ceil(cols as usize) * conv.groups;
         if self.direction == Direction::Weight {
             return self.sizes.params(launch, split).groups((split * ci4 * columns).div_ceil(LANES));
         }
         let [high, wide] = self.lines();
         let strips = wide.div_ceil(rows as usize);
-        let tiles = |split: usize| (n * split * strips).div_ceil(down as usize) * columns;
-        let split = WORKGROUPS.div_ceil(tiles(1).max(1)).clamp(1, high.div_ceil(RUN).max(1));
-        let tiles = tiles(split);
-        self.sizes.params(launch, split).groups(if down == 1 { tiles.div_ceil(LANES) } else { tiles })
+        let tiles = n * strips * columns;
+        let split = (WORKGROUPS * LANES).div_ceil(tiles.max(1)).clamp(1, high.div_ceil(RUN).max(1));
+        self.sizes.params(launch, split).groups((split * tiles).div_ceil(LANES))
     }
 }
 

@@ -114,10 +114,12 @@ fn convolutions() -> Vec<Case> {
         case.algorithm = Some(algorithm);
         cases.push(case.tiny(Tiny::Runs));
     }
-    // Line buffers down tall images: near the rounds that a lane may loop, and above them. By others they would take long.
-    for (i, sides) in [[47_000, 2], [20_000, 12]].into_iter().enumerate() {
-        let mut case = convolution(([1, 4, 4], sides, [3, 3], [1, 1, 2]), 5350 + i);
-        case.algorithm = Some("line_buffer lanes 4x1 down 8");
+    // Weight gradients down tall images, below the rounds that a lane may loop, and above them but for parts. By line buffers alone:
+    // by every other algorithm they would take long.
+    for (i, sides) in [[47_000, 2], [20_000, 16]].into_iter().enumerate() {
+        let (mut case, algorithm) = (convolution(([1, 4, 4], sides, [3, 3], [1, 1, 2]), 5350 + i), "line_buffer lanes 4x1");
+        case.label = format!("{}, {algorithm}", case.label);
+        case.algorithm = Some(algorithm);
         cases.push(case.samples(1).tiny(Tiny::Limit));
     }
     // Above the rounds that a lane may loop: rows of the weight gradient, in both families.

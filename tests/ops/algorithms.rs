@@ -190,7 +190,7 @@ fn every_tile_gives_the_same_bits() {
         (&[2, 8, 9, 21], &[8, 4, 3, 3], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 1, pad: 1, groups: 2 })),
         (&[2, 16, 13, 7], &[16, 8, 3, 3], |t, x, w| ops::conv2d(t, x, w, Conv { stride: 1, pad: 1, groups: 2 })),
     ];
-    // By strips a sum goes over channels before it goes along a line. Line buffers apart are for weights alone.
+    // By strips a sum goes over channels before it goes along a line.
     let direct = |algorithm: &str| algorithm.starts_with("direct");
     let strips =
         |algorithm: &str| algorithm.starts_with("window") || (algorithm.starts_with("line_buffer") && algorithm.contains("down"));
