@@ -104,7 +104,7 @@ impl Watch {
             let ticks: Vec<u64> = words.chunks_exact(2).map(|w| u64::from(w[0]) | u64::from(w[1]) << 32).collect();
             let Some(&first) = ticks.first() else { continue };
             let period = f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9;
-            // The two clocks have nothing in common: a step's first dispatch is taken to begin with its submission. It does not begin
+            // The two clocks have nothing in common: the first dispatch is taken to begin with its submission. It does not begin
             // before that, so what is under way ends before the host is done with waiting for it, and before what it submits then.
             let (base, at) = *shift.get_or_insert((first, submitted));
             let seconds = |tick: u64| at + (tick as i128 - base as i128) as f64 * period;

@@ -330,7 +330,7 @@ impl Sizes {
             Algorithm::Depthwise { high, wide } => {
                 (self.depthwise(Direction::Weight, high, wide).launch(tape.gpu(), split), &SHADER, LANES)
             }
-            // `window` is no candidate for a weight.
+            // Strips along a line are no candidates for a weight.
             Algorithm::Window(tile) | Algorithm::LineBuffer(tile) => {
                 (self.line_buffer(Direction::Weight).launch(tile, split), &SHADER, LANES)
             }

@@ -21,7 +21,7 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
     let by = Window { direction, sizes };
     let (columns, together) = (by.columns(), gpu.together());
     let tiles: &[(u32, u32, u32)] = match direction {
-        Direction::Weight => &[], // line buffers do better
+        Direction::Weight => &[], // line buffers do better, so that no other function here meets it
         _ if !by.applies(gpu) => &[],
         _ if together == 1 => &[(16, 2, 1), (8, 1, 1)],
         _ => &[(16, 2, 8), (8, 2, 8), (4, 4, 8), (4, 2, 8), (8, 1, 8), (16, 1, 8), (16, 2, 1), (8, 1, 1)],

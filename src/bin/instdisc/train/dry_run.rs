@@ -41,8 +41,9 @@ pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Res
     let each = last.duration_since(*first).as_secs_f64() / timed as f64;
     let (epoch, all) = (each * steps as f64, each * (steps * epochs) as f64);
     eprintln!(
-        "time, by {}: {each:.4} s a step, {} an epoch of {}, {} for {}; without judging the features",
+        "time, by {}: {each:.*} s a step, {} an epoch of {}, {} for {}; without judging the features",
         count(timed, "timed step"),
+        if each < 1.0 { 4 } else { 2 },
         duration(epoch),
         count(steps, "step"),
         duration(all),
