@@ -9,8 +9,8 @@
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are added to
 // what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
 // A lane holds a strip of ROWS pixels in a line (grad_input: of STRIDE ROWS pixels in STRIDE lines), by COLS vec4 of channels.
-// For grad_weight a lane holds all taps of a vec4 of input channels by COLS, and goes down the strips of a part. Lanes share nothing: taps
-// that they hand each other are handed over again for every line, which takes longer than to load them once.
+// For grad_weight a lane holds all taps of a vec4 of input channels by COLS, and goes down the strips of a part. Lanes share
+// nothing: to load all taps once a lane is faster than to hand them over by shuffles (benches/README.md has the numbers).
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
 //           output channels, ci_stride = groups ci padded, co_stride = co padded; of several groups both are multiples of 4.

@@ -126,6 +126,7 @@ impl Window {
             }
     }
 
+    /// Its launch.
     pub(super) fn launch(self, tile: Tile) -> Launch {
         let entry = if self.direction == Direction::Input { "grad_input" } else { "forward" };
         let (kw, stride) = self.taps();
