@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/convolution.wgsl
 // conv2d_scalar: convolution of images and its gradients, a lane for every four numbers of the result, with guarded scalar
 // loads: for groups whose width is no multiple of 4 (any shape, in fact), and as the reference.
 //   forward_any      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
@@ -29,33 +29,10 @@ override ACCUMULATE: bool = false;
 // tune
 const LANES = 8u;
 
-struct Params {
-    n: u32,
-    h: u32,
-    w: u32,
-    ci: u32,
-    ci_stride: u32,
-    oh: u32,
-    ow: u32,
-    co: u32,
-    co_stride: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad: u32,
-    groups: u32,
-    split: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> result: array<vec4<f32>>;
-
-fn up(a: u32, b: u32) -> u32 {
-    return (a + b - 1u) / b;
-}
 
 // Input channels of a group, in vec4.
 fn inputs(size: Params) -> u32 {

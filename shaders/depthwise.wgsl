@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/floats.wgsl
+// needs: lib/grid.wgsl lib/convolution.wgsl lib/floats.wgsl
 // depthwise: convolutions of every channel by itself: as many groups as input and output channels.
 //   forward      y[b, p, q, c]  = sum over r, s of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c]
 //   grad_input   dx[b, i, j, c] = sum over r, s of dy[b, (i + pad - r) / st, (j + pad - s) / st, c] w[r, s, c],
@@ -28,25 +28,6 @@
 override TURNED: bool = false;
 override ACCUMULATE: bool = false;
 
-struct Params {
-    n: u32,
-    h: u32,
-    w: u32,
-    ci: u32,
-    ci_stride: u32,
-    oh: u32,
-    ow: u32,
-    co: u32,
-    co_stride: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad: u32,
-    groups: u32,
-    split: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read> weight: array<Floats>;
 @group(0) @binding(3) var<storage, read> dy: array<Floats>;
@@ -63,10 +44,6 @@ const STRIDE = 1u;
 // Lines and pixels of a line that the windows of a tile see.
 const TALL = (HIGH - 1u) * STRIDE + KH;
 const SPAN = (WIDE - 1u) * STRIDE + KW;
-
-fn up(a: u32, b: u32) -> u32 {
-    return (a + b - 1u) / b;
-}
 
 fn put(at: u32, value: vec4<f32>) {
     if ACCUMULATE {

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
+// needs: lib/grid.wgsl lib/convolution.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
 // line_buffer: convolutions with very few channels a group, where a lane keeps all the taps, and the lines of pixels that its
 // windows see, while it goes down the image: it loads every pixel of its strip once.
 //   forward     y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
@@ -31,25 +31,6 @@
 
 override ACCUMULATE: bool = false;
 
-struct Params {
-    n: u32,
-    h: u32,
-    w: u32,
-    ci: u32,
-    ci_stride: u32,
-    oh: u32,
-    ow: u32,
-    co: u32,
-    co_stride: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad: u32,
-    groups: u32,
-    split: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read> weight: array<Floats>;
 @group(0) @binding(3) var<storage, read> dy: array<Floats>;
@@ -72,10 +53,6 @@ alias Pixel = array<vec4<f32>, FOURS_IN>;
 alias Line = array<Pixel, SPAN>;
 alias Tap = array<Steps, FOURS_IN>;
 alias Taps = array<array<Tap, KW>, KH>;
-
-fn up(a: u32, b: u32) -> u32 {
-    return (a + b - 1u) / b;
-}
 
 // Line `top` of an image of x from pixel `left` on; a coordinate above or left of the image is a large number.
 fn line_of_x(image: u32, top: u32, left: u32, channels: u32, size: Params) -> Line {

@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
+// needs: lib/grid.wgsl lib/convolution.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl lib/plain.wgsl
 // window: convolutions with few channels a group, where a pixel that was loaded serves every tap along a line.
 //   forward      y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input   dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
@@ -30,25 +30,6 @@
 
 override ACCUMULATE: bool = false;
 
-struct Params {
-    n: u32,
-    h: u32,
-    w: u32,
-    ci: u32,
-    ci_stride: u32,
-    oh: u32,
-    ow: u32,
-    co: u32,
-    co_stride: u32,
-    kh: u32,
-    kw: u32,
-    stride: u32,
-    pad: u32,
-    groups: u32,
-    split: u32,
-}
-
-@group(0) @binding(0) var<storage, read> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read> weight: array<Floats>;
 @group(0) @binding(3) var<storage, read> dy: array<Floats>;
@@ -64,10 +45,6 @@ const SPAN = (ROWS - 1u) * STRIDE + KW;
 
 // Weights of a line of taps, by tap, step and column.
 alias Taps = array<vec4<f32>, KW * 4u * COLS>;
-
-fn up(a: u32, b: u32) -> u32 {
-    return (a + b - 1u) / b;
-}
 
 // Input channels of a group, in vec4.
 fn inputs(size: Params) -> u32 {

@@ -23,6 +23,7 @@ pub fn library() -> &'static [(&'static str, &'static str)] {
         ("lib/bank_f16.wgsl", include_str!("../../shaders/lib/bank_f16.wgsl")),
         ("lib/bank_f32.wgsl", include_str!("../../shaders/lib/bank_f32.wgsl")),
         ("lib/bank_words.wgsl", include_str!("../../shaders/lib/bank_words.wgsl")),
+        ("lib/convolution.wgsl", include_str!("../../shaders/lib/convolution.wgsl")),
         ("lib/floats.wgsl", include_str!("../../shaders/lib/floats.wgsl")),
         ("lib/floats_in_pairs.wgsl", include_str!("../../shaders/lib/floats_in_pairs.wgsl")),
         ("lib/gemm_lanes.wgsl", include_str!("../../shaders/lib/gemm_lanes.wgsl")),
