@@ -14,18 +14,21 @@
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
 //           output channels, ci_stride = groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
-// Dispatch: LANES tiles a workgroup, folded; for the first two every image is cut into `split` runs of lines; the tiles are,
-//           with up(a, b) = a / b rounded up, ci4 = up(ci, 4), co4 = up(co, 4) / groups (co / 4 / groups with groups),
-//           forward     n split up(ow, ROWS) groups up(co4, COLS)
-//           grad_input  n split up(up(w, STRIDE), ROWS) groups up(ci4, COLS)
+// Dispatch: LANES tiles a workgroup, folded; the tiles are, with up(a, b) = a / b rounded up, ci4 = up(ci, 4), co4 = up(co, 4) /
+//           groups (co / 4 / groups with groups),
+//           forward     paths(n up(ow, ROWS), oh) groups up(co4, COLS)
+//           grad_input  paths(n up(up(w, STRIDE), ROWS), up(h, STRIDE)) groups up(ci4, COLS)
 //           grad_weight split groups ci4 up(co4, COLS)
+//           For the first two `split` is the lines that a lane goes down with the same taps: some of a strip, which is cut into
+//           runs then, or so many times all of it that a lane takes several strips, one after the other:
+//           paths(strips, lines) = up(strips up(lines, split), max(split / lines, 1))
 // Order:    r, then vec4 of channels, s, and the four channels of a vec4, ascending (s descending in grad_input), one chain of
 //           fused multiply-adds: the order of window.wgsl; grad_weight: strips, p, and q ascending within a part.
 // Safety:   columns are clamped to the last one before a load and tested before a store, as pixels are; pixels outside the image
 //           are loaded from the first one and count as zero. Needs all sizes > 0, kh = KH, kw = KW, stride = STRIDE, pad = PAD,
 //           FOURS_IN = ci4 (grad_input: co4, grad_weight: 1), CHANNELS = min(ci, 4), PAD < KH, KW.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
-//           on 22.3.6), so the host keeps below that: oh, h, and (oh + 1) times the strips of a part.
+//           on 22.3.6), so the host keeps below that: its lines, and one more for every strip.
 // Source:   the line buffers of streaming filters in hardware, as in Bailey, "Design for Embedded Image Processing on FPGAs",
 //           2011; strided gradients by output parity.
 
@@ -67,20 +70,49 @@ fn line_of_x(image: u32, top: u32, left: u32, channels: u32, size: Params) -> Li
     return line;
 }
 
-// What a line gives to the pixels of the strip, by the taps of one line.
-fn slide(tile: ptr<function, Tile>, line: ptr<function, Line>, taps: ptr<function, array<Tap, KW>>) {
+// sum + what so many channels of a pixel give to column v by a tap.
+fn multiplied(pixel: vec4<f32>, tap: ptr<function, Steps>, v: u32, channels: u32, sum: vec4<f32>) -> vec4<f32> {
+    var result = fma(vec4(pixel.x), (*tap)[v], sum);
+    if channels > 1u {
+        result = fma(vec4(pixel.y), (*tap)[COLS + v], result);
+    }
+    if channels > 2u {
+        result = fma(vec4(pixel.z), (*tap)[2u * COLS + v], result);
+    }
+    if channels > 3u {
+        result = fma(vec4(pixel.w), (*tap)[3u * COLS + v], result);
+    }
+    return result;
+}
+
+// What line r of the windows gives to the pixels of the strip. Called with r as a number, it leaves no index that is unknown
+// where drivers unroll little, as with run-time checks: they compile it in half the time then (measured).
+fn slide(tile: ptr<function, Tile>, lines: ptr<function, array<Line, KH>>, taps: ptr<function, Taps>, r: u32) {
+    var line = (*lines)[r];
     for (var c = 0u; c < FOURS_IN; c++) {
         for (var s = 0u; s < KW; s++) {
+            var tap = (*taps)[r][s][c];
             for (var i = 0u; i < ROWS; i++) {
+                let pixel = line[i * STRIDE + s][c];
                 for (var v = 0u; v < COLS; v++) {
-                    for (var k = 0u; k < CHANNELS; k++) {
-                        let t = i * COLS + v;
-                        (*tile)[t] = fma(vec4((*line)[i * STRIDE + s][c][k]), (*taps)[s][c][k * COLS + v], (*tile)[t]);
-                    }
+                    (*tile)[i * COLS + v] = multiplied(pixel, &tap, v, CHANNELS, (*tile)[i * COLS + v]);
                 }
             }
         }
     }
+}
+
+// How the strips of all images are cut into runs of lines, and how many runs a lane goes down.
+struct Runs {
+    strips: u32, // of an image
+    cuts: u32, // of a strip
+    count: u32,
+    each: u32,
+}
+
+fn runs_of(strips: u32, lines: u32, size: Params) -> Runs {
+    let cuts = up(lines, size.split);
+    return Runs(strips, cuts, size.n * strips * cuts, max(size.split / lines, 1u));
 }
 
 @compute @workgroup_size(LANES)
@@ -93,13 +125,13 @@ fn forward(
     let index = folded(group, groups) * LANES + lane;
     let co4 = size.co_stride / 4u / size.groups;
     let ys = size.co_stride / 4u;
-    let strips = up(size.ow, ROWS);
+    let runs = runs_of(up(size.ow, ROWS), size.oh, size);
     let across = up(co4, COLS);
-    if index >= size.n * size.split * strips * size.groups * across {
+    if index >= up(runs.count, runs.each) * size.groups * across {
         return;
     }
     // Tiles side by side have the same pixels, of which they share cache lines.
-    let strip = index / (size.groups * across);
+    let begin = index / (size.groups * across) * runs.each;
     let part = index / across % size.groups;
     let column = index % across * COLS;
     var taps: Taps;
@@ -115,35 +147,36 @@ fn forward(
             }
         }
     }
-    let q = strip % strips * ROWS;
-    let left = q * STRIDE - PAD;
-    let image = strip / strips / size.split;
-    let run = up(size.oh, size.split);
-    let first = strip / strips % size.split * run;
-    var lines: array<Line, KH>;
-    for (var r = 0u; r < COMMON; r++) {
-        lines[r] = line_of_x(image, first * STRIDE + r - PAD, left, part * FOURS_IN, size);
-    }
-    for (var p = first; p < min(first + run, size.oh); p++) {
-        for (var r = COMMON; r < KH; r++) {
-            lines[r] = line_of_x(image, p * STRIDE + r - PAD, left, part * FOURS_IN, size);
+    for (var run = begin; run < min(begin + runs.each, runs.count); run++) {
+        let q = run % runs.strips * ROWS;
+        let left = q * STRIDE - PAD;
+        let image = run / runs.strips / runs.cuts;
+        let first = run / runs.strips % runs.cuts * size.split;
+        var lines: array<Line, KH>;
+        for (var r = 0u; r < COMMON; r++) {
+            lines[r] = line_of_x(image, first * STRIDE + r - PAD, left, part * FOURS_IN, size);
         }
-        var tile: Tile;
-        for (var r = 0u; r < KH; r++) {
-            var line = lines[r];
-            var of_line = taps[r];
-            slide(&tile, &line, &of_line);
-        }
-        for (var i = 0u; i < ROWS; i++) {
-            for (var v = 0u; v < COLS; v++) {
-                if q + i < size.ow && column + v < co4 {
-                    let at = ((image * size.oh + p) * size.ow + q + i) * ys + part * co4 + column + v;
-                    result[at] = packed(tile[i * COLS + v]);
+        for (var p = first; p < min(first + size.split, size.oh); p++) {
+            for (var r = COMMON; r < KH; r++) {
+                lines[r] = line_of_x(image, p * STRIDE + r - PAD, left, part * FOURS_IN, size);
+            }
+            var tile: Tile;
+            slide(&tile, &lines, &taps, 0u);
+            slide(&tile, &lines, &taps, 1u);
+            if KH > 2u {
+                slide(&tile, &lines, &taps, 2u);
+            }
+            for (var i = 0u; i < ROWS; i++) {
+                for (var v = 0u; v < COLS; v++) {
+                    if q + i < size.ow && column + v < co4 {
+                        let at = ((image * size.oh + p) * size.ow + q + i) * ys + part * co4 + column + v;
+                        result[at] = packed(tile[i * COLS + v]);
+                    }
                 }
             }
-        }
-        for (var r = 0u; r < COMMON; r++) {
-            lines[r] = lines[r + KH - COMMON];
+            for (var r = 0u; r < COMMON; r++) {
+                lines[r] = lines[r + KH - COMMON];
+            }
         }
     }
 }
@@ -177,32 +210,38 @@ fn meets(rest: u32, tap: u32) -> bool {
     return (rest + PAD + KH * KW * STRIDE - tap) % STRIDE == 0u;
 }
 
-// The line of an image that leaves `rest`. The taps of a line stand from the last to the first.
-fn line_of_dx(rest: u32, lines: ptr<function, Lines>, taps: ptr<function, Taps>) -> Classes {
-    var classes: Classes;
-    for (var r = 0u; r < KH; r++) {
-        if meets(rest, r) {
-            var line = (*lines)[(rest + PAD + BEFORE * STRIDE - r) / STRIDE];
-            var of_line = (*taps)[r];
-            for (var o = 0u; o < FOURS_IN; o++) {
-                for (var a = 0u; a < STRIDE; a++) {
-                    for (var t = 0u; t < KW; t++) {
-                        if meets(a, KW - 1u - t) {
-                            let first = (a + PAD + LEFT * STRIDE - (KW - 1u - t)) / STRIDE;
-                            for (var i = 0u; i < ROWS; i++) {
-                                for (var v = 0u; v < COLS; v++) {
-                                    for (var k = 0u; k < 4u; k++) {
-                                        let at = i * COLS + v;
-                                        let b = of_line[t][o][k * COLS + v];
-                                        classes[a][at] = fma(vec4(line[first + i][o][k]), b, classes[a][at]);
-                                    }
-                                }
-                            }
+// What tap line r gives to the line of an image that leaves `rest`. The taps of a line stand from the last to the first.
+fn spread(classes: ptr<function, Classes>, rest: u32, lines: ptr<function, Lines>, taps: ptr<function, Taps>, r: u32) {
+    if !meets(rest, r) {
+        return;
+    }
+    var line = (*lines)[(rest + PAD + BEFORE * STRIDE - r) / STRIDE];
+    for (var o = 0u; o < FOURS_IN; o++) {
+        for (var a = 0u; a < STRIDE; a++) {
+            for (var t = 0u; t < KW; t++) {
+                if meets(a, KW - 1u - t) {
+                    let first = (a + PAD + LEFT * STRIDE - (KW - 1u - t)) / STRIDE;
+                    var tap = (*taps)[r][t][o];
+                    for (var i = 0u; i < ROWS; i++) {
+                        let pixel = line[first + i][o];
+                        for (var v = 0u; v < COLS; v++) {
+                            let at = i * COLS + v;
+                            (*classes)[a][at] = multiplied(pixel, &tap, v, 4u, (*classes)[a][at]);
                         }
                     }
                 }
             }
         }
+    }
+}
+
+// The line of an image that leaves `rest`.
+fn line_of_dx(rest: u32, lines: ptr<function, Lines>, taps: ptr<function, Taps>) -> Classes {
+    var classes: Classes;
+    spread(&classes, rest, lines, taps, 0u);
+    spread(&classes, rest, lines, taps, 1u);
+    if KH > 2u {
+        spread(&classes, rest, lines, taps, 2u);
     }
     return classes;
 }
@@ -218,13 +257,13 @@ fn grad_input(
     let ci4 = up(size.ci, 4u);
     let ys = size.co_stride / 4u;
     let high = up(size.h, STRIDE);
-    let strips = up(up(size.w, STRIDE), ROWS);
+    let runs = runs_of(up(up(size.w, STRIDE), ROWS), high, size);
     let across = up(ci4, COLS);
-    if index >= size.n * size.split * strips * size.groups * across {
+    if index >= up(runs.count, runs.each) * size.groups * across {
         return;
     }
     // Tiles side by side have the same pixels, of which they share cache lines.
-    let strip = index / (size.groups * across);
+    let begin = index / (size.groups * across) * runs.each;
     let part = index / across % size.groups;
     let column = index % across * COLS;
     var taps: Taps;
@@ -240,25 +279,26 @@ fn grad_input(
             }
         }
     }
-    let q = strip % strips * ROWS;
-    let left = q - LEFT;
-    let image = strip / strips / size.split;
-    let run = up(high, size.split);
-    let first = strip / strips % size.split * run;
-    var lines: Lines;
-    for (var l = 0u; l < HELD - 1u; l++) {
-        lines[l] = line_of_dy(image, first + l - BEFORE, left, part, size);
-    }
-    for (var l = first; l < min(first + run, high); l++) {
-        lines[HELD - 1u] = line_of_dy(image, l + HELD - 1u - BEFORE, left, part, size);
-        var above = line_of_dx(0u, &lines, &taps);
-        put_line(image, l * STRIDE, q, part * ci4, column, &above, size);
-        if STRIDE == 2u {
-            var below = line_of_dx(1u, &lines, &taps);
-            put_line(image, l * STRIDE + 1u, q, part * ci4, column, &below, size);
+    for (var run = begin; run < min(begin + runs.each, runs.count); run++) {
+        let q = run % runs.strips * ROWS;
+        let left = q - LEFT;
+        let image = run / runs.strips / runs.cuts;
+        let first = run / runs.strips % runs.cuts * size.split;
+        var lines: Lines;
+        for (var l = 0u; l < HELD - 1u; l++) {
+            lines[l] = line_of_dy(image, first + l - BEFORE, left, part, size);
         }
-        for (var h = 0u; h < HELD - 1u; h++) {
-            lines[h] = lines[h + 1u];
+        for (var l = first; l < min(first + size.split, high); l++) {
+            lines[HELD - 1u] = line_of_dy(image, l + HELD - 1u - BEFORE, left, part, size);
+            var above = line_of_dx(0u, &lines, &taps);
+            put_line(image, l * STRIDE, q, part * ci4, column, &above, size);
+            if STRIDE == 2u {
+                var below = line_of_dx(1u, &lines, &taps);
+                put_line(image, l * STRIDE + 1u, q, part * ci4, column, &below, size);
+            }
+            for (var h = 0u; h < HELD - 1u; h++) {
+                lines[h] = lines[h + 1u];
+            }
         }
     }
 }
@@ -283,6 +323,25 @@ fn put_line(
                         value += floats(result[at]);
                     }
                     result[at] = packed(value);
+                }
+            }
+        }
+    }
+}
+
+// For grad_weight: of dy, and of dw.
+alias Pixels = array<array<vec4<f32>, COLS>, ROWS>;
+alias Sums = array<array<array<vec4<f32>, CHANNELS * COLS>, KW>, KH>;
+
+// What line r of the windows gives to the taps.
+fn gather(sums: ptr<function, Sums>, lines: ptr<function, array<Line, KH>>, pixels: ptr<function, Pixels>, r: u32) {
+    for (var s = 0u; s < KW; s++) {
+        for (var i = 0u; i < ROWS; i++) {
+            let pixel = (*lines)[r][i * STRIDE + s][0];
+            for (var k = 0u; k < CHANNELS; k++) {
+                for (var v = 0u; v < COLS; v++) {
+                    let t = k * COLS + v;
+                    (*sums)[r][s][t] = fma(vec4(pixel[k]), (*pixels)[i][v], (*sums)[r][s][t]);
                 }
             }
         }
@@ -317,7 +376,7 @@ fn grad_weight(
     for (var v = 0u; v < COLS; v++) {
         columns[v] = part * co4 + min(column + v, co4 - 1u);
     }
-    var sums: array<array<array<vec4<f32>, CHANNELS * COLS>, KW>, KH>;
+    var sums: Sums;
     for (var strip = start; strip < end; strip++) {
         let image = strip / strips;
         let q = strip % strips * ROWS;
@@ -330,24 +389,17 @@ fn grad_weight(
             for (var r = COMMON; r < KH; r++) {
                 lines[r] = line_of_x(image, p * STRIDE + r - PAD, left, part * ci4 + c, size);
             }
-            var pixels: array<array<vec4<f32>, COLS>, ROWS>;
+            var pixels: Pixels;
             for (var i = 0u; i < ROWS; i++) {
                 let at = ((image * size.oh + p) * size.ow + min(q + i, size.ow - 1u)) * ys;
                 for (var v = 0u; v < COLS; v++) {
                     pixels[i][v] = select(vec4(0.0), floats(dy[at + columns[v]]), q + i < size.ow);
                 }
             }
-            for (var r = 0u; r < KH; r++) {
-                for (var s = 0u; s < KW; s++) {
-                    for (var i = 0u; i < ROWS; i++) {
-                        for (var k = 0u; k < CHANNELS; k++) {
-                            for (var v = 0u; v < COLS; v++) {
-                                let t = k * COLS + v;
-                                sums[r][s][t] = fma(vec4(lines[r][i * STRIDE + s][0][k]), pixels[i][v], sums[r][s][t]);
-                            }
-                        }
-                    }
-                }
+            gather(&sums, &lines, &pixels, 0u);
+            gather(&sums, &lines, &pixels, 1u);
+            if KH > 2u {
+                gather(&sums, &lines, &pixels, 2u);
             }
             for (var r = 0u; r < COMMON; r++) {
                 lines[r] = lines[r + KH - COMMON];

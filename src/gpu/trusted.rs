@@ -5,8 +5,8 @@ use super::Gpu;
 
 impl Gpu {
     /// A shader module without bounds, loop or division checks, for our own kernels only: each states in its
-    /// `Safety:` line why no index leaves its buffer, and is tested with guard words around every buffer, and all but
-    /// `line_buffer.wgsl`, which then compiles for too long, with checks on. `INSTDISC_CHECKED=1` brings the checks back.
+    /// `Safety:` line why no index leaves its buffer, and is tested with guard words around every buffer and with
+    /// checks on. `INSTDISC_CHECKED=1` brings the checks back.
     pub(super) fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         if self.checked() {
             return self.device().create_shader_module(descriptor);

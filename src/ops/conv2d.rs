@@ -167,7 +167,9 @@ impl Sizes {
                 // At most twice the pixels; not less, since the number of parts decides bits.
                 (tiled::parts(tile.groups(rows, cols) * self.conv.groups, self.pixels()), lines * (2 * ow + 4))
             }
-            Algorithm::Window(tile) | Algorithm::LineBuffer(tile) => return self.line_buffer(Direction::Weight).parts(tile),
+            Algorithm::Window(tile) | Algorithm::LineBuffer(tile) => {
+                return self.line_buffer(Direction::Weight).parts(gpu, tile);
+            }
             Algorithm::Depthwise { high, wide } => return self.depthwise(Direction::Weight, high, wide).parts(),
             Algorithm::Direct(_) | Algorithm::Scalar | Algorithm::Winograd { .. } => {
                 let tiles = rows.div_ceil(8) * self.conv.groups * cols.div_ceil(16);
@@ -237,7 +239,7 @@ impl Sizes {
             Algorithm::Direct(_) => taps.saturating_mul(vectors * algorithm.loops(gpu) + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
             Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
-            Algorithm::LineBuffer(_) => return Ok(()),    // applies to few lines alone
+            Algorithm::LineBuffer(_) => return Ok(()),    // cuts its lines so
             Algorithm::Depthwise { .. } => return Ok(()), // a round a tap at most
             Algorithm::Winograd { .. } => return Ok(()),  // its products see to it
         };
@@ -280,7 +282,7 @@ impl Sizes {
             Algorithm::Scalar => self.scalar(tape.gpu(), "forward_any", self.pixels() * padded(self.co) / 4, 1),
             Algorithm::Direct(tile) => self.tiles(tile, "forward", Direction::Forward, 1),
             Algorithm::Window(tile) => self.window(Direction::Forward).launch(tile),
-            Algorithm::LineBuffer(tile) => self.line_buffer(Direction::Forward).launch(tile, 1),
+            Algorithm::LineBuffer(tile) => self.line_buffer(Direction::Forward).launch(tape.gpu(), tile, 1),
             Algorithm::Depthwise { high, wide } => self.depthwise(Direction::Forward, high, wide).launch(tape.gpu(), 1),
             Algorithm::Winograd { outputs, tile } => {
                 return self.winograd(outputs).forward(tape, tile, [x, weight, y], epilogue);
@@ -301,7 +303,7 @@ impl Sizes {
             }
             Algorithm::Direct(tile) => self.tiles(tile, "grad_input", Direction::Input, 1),
             Algorithm::Window(tile) => self.window(Direction::Input).launch(tile),
-            Algorithm::LineBuffer(tile) => self.line_buffer(Direction::Input).launch(tile, 1),
+            Algorithm::LineBuffer(tile) => self.line_buffer(Direction::Input).launch(tape.gpu(), tile, 1),
             Algorithm::Depthwise { high, wide } => {
                 let by = self.depthwise(Direction::Input, high, wide);
                 reads = by.reads();
@@ -332,7 +334,7 @@ impl Sizes {
             }
             // Strips along a line are no candidates for a weight.
             Algorithm::Window(tile) | Algorithm::LineBuffer(tile) => {
-                (self.line_buffer(Direction::Weight).launch(tile, split), &SHADER, LANES)
+                (self.line_buffer(Direction::Weight).launch(tape.gpu(), tile, split), &SHADER, LANES)
             }
             Algorithm::Winograd { outputs, tile } => return self.winograd(outputs).grad_weight(tape, tile, x, dy, dw),
         };

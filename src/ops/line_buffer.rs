@@ -25,28 +25,35 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
         (_, 1) if sizes.conv.stride == 1 => &[(4, 1), (2, 1), (8, 1)],
         (_, 1) => &[(4, 1), (2, 1)],
         (_, 2) => &[(2, 2), (2, 1), (4, 1)],
-        _ => &[(4, 2), (2, 4), (4, 4)],
+        _ => &[(2, 4), (4, 2), (4, 4)],
     };
-    tiles.iter().map(|&(rows, cols)| Algorithm::LineBuffer(Tile::Lanes { rows, cols, across: 1, down: 1 })).collect()
+    let tiles = tiles.iter().map(|&(rows, cols)| Tile::Lanes { rows, cols, across: 1, down: 1 });
+    let tiles = tiles.filter(|tile| direction != Direction::Weight || by.lines()[0] < by.longest(gpu, *tile));
+    tiles.map(Algorithm::LineBuffer).collect()
 }
 
-/// Which of them does well on `gpu` without measuring, if one does: with groups of few channels on both sides, and with an
-/// input of up to 4.
-pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
+/// Which of them does best on `gpu` without measuring, if one does: with few channels in a group on both sides, and with an input
+/// of up to 4.
+pub(super) fn for_few_channels(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
     let (ci4, co4) = sizes.vectors();
-    let grouped = sizes.conv.groups > 1 && ci4 <= 4 && co4 <= 4;
-    let few = grouped || (sizes.conv.groups == 1 && ci4 == 1 && direction != Direction::Input);
+    let (grouped, widest) = (sizes.conv.groups > 1, ci4.max(co4));
+    let few = if grouped { widest <= 4 } else { widest <= 2 && sizes.conv.stride == 1 };
+    let few = few || (!grouped && ci4 == 1 && direction != Direction::Input);
     candidates(gpu, direction, sizes).into_iter().next().filter(|_| few)
 }
 
+/// Which of them does better on `gpu` than a direct product, without measuring: the gradient of any weight at stride 1.
+pub(super) fn for_weights(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
+    let alike = direction == Direction::Weight && sizes.conv.stride == 1;
+    candidates(gpu, direction, sizes).into_iter().next().filter(|_| alike)
+}
+
 impl LineBuffer {
-    /// Whether it computes such a convolution, by no more taps than a processor's nearest cache holds. With run-time checks the
-    /// driver compiles some of them for more than ten minutes, and may not unroll the inner loops, which are not counted.
+    /// Whether it computes such a convolution, by no more taps than a processor's nearest cache holds.
     fn applies(self, gpu: &Gpu) -> bool {
         let Sizes { kw, kh, conv, .. } = self.sizes;
         let known = (2..=3).contains(&kw) && (2..=3).contains(&kh) && conv.stride <= 2;
         let known = known && conv.pad < kh.min(kw) && self.sizes.aligned();
-        let lines = self.sizes.h.max(self.sizes.result()[0]);
         let (ci4, co4) = self.sizes.vectors();
         let few = match self.direction {
             Direction::Forward => ci4 <= 2,
@@ -54,7 +61,7 @@ impl LineBuffer {
             // With a stride the windows of a pixel are fewer.
             Direction::Input => co4 <= 2 * conv.stride && ci4 <= 4,
         };
-        gpu.facts().software && !gpu.checked() && known && few && lines <= MAX_ROUNDS
+        gpu.facts().software && known && few
     }
 
     /// Columns of the result of a group, in vec4.
@@ -69,43 +76,78 @@ impl LineBuffer {
         if self.direction == Direction::Input { [h.div_ceil(stride), w.div_ceil(stride)] } else { self.sizes.result() }
     }
 
-    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 256 have one, of four strips or more
-    /// unless those are too long or too few.
-    pub(super) fn parts(self, tile: Tile) -> usize {
+    /// Lines that a lane may go down, and one for every strip, before drivers end its loops. They unroll the loops within a line;
+    /// with run-time checks they leave some, of which all are counted here.
+    fn longest(self, gpu: &Gpu, tile: Tile) -> usize {
+        let Tile::Lanes { rows, cols, .. } = tile else { return 0 };
+        if !gpu.checked() {
+            return MAX_ROUNDS;
+        }
+        let Sizes { kh, kw, conv, .. } = self.sizes;
+        let loads = kh * (rows as usize * conv.stride + kw) * (self.fours() + 1);
+        let products = kh * kw * self.fours() * (1 + rows as usize * (1 + 4 * cols as usize)) * conv.stride.pow(2);
+        MAX_ROUNDS / (loads + products)
+    }
+
+    /// Vectors of channels that a tap of a lane goes over.
+    fn fours(self) -> usize {
+        let (ci4, co4) = self.sizes.vectors();
+        match self.direction {
+            Direction::Forward => ci4,
+            Direction::Input => co4,
+            Direction::Weight => 1,
+        }
+    }
+
+    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 128 have one, of four strips or more
+    /// unless those are too long or too few. (The machine's cores do not count here: they would change the bits.)
+    pub(super) fn parts(self, gpu: &Gpu, tile: Tile) -> usize {
         let Tile::Lanes { rows, cols, .. } = tile else { return 1 };
         let (ci4, [lines, wide]) = (self.sizes.vectors().0, self.lines());
         let strips = self.sizes.n * wide.div_ceil(rows as usize);
         let tiles = self.sizes.conv.groups * ci4 * self.columns().div_ceil(cols as usize);
-        let longest = (MAX_ROUNDS / (lines + 1)).max(1);
-        256usize.div_ceil(tiles.max(1)).min(strips / 4).max(strips.div_ceil(longest)).clamp(1, strips.max(1))
+        let most = (self.longest(gpu, tile) / (lines + 1)).max(1);
+        128usize.div_ceil(tiles.max(1)).min(strips / 4).max(strips.div_ceil(most)).clamp(1, strips.max(1))
     }
 
-    /// Its launch, for a weight's gradient in `split` parts. Else images are cut into runs of lines where whole ones make too
-    /// few workgroups.
-    pub(super) fn launch(self, tile: Tile, split: usize) -> Launch {
-        let (Sizes { n, kh, kw, ci, conv, .. }, (ci4, co4)) = (self.sizes, self.sizes.vectors());
-        let (entry, fours, channels) = match self.direction {
-            Direction::Forward => ("forward", ci4, ci.min(4)),
-            Direction::Input => ("grad_input", co4, 4),
-            Direction::Weight => ("grad_weight", 1, ci.min(4)),
+    /// Its launch, for a weight's gradient in `split` parts.
+    pub(super) fn launch(self, gpu: &Gpu, tile: Tile, split: usize) -> Launch {
+        let (Sizes { n, kh, kw, ci, conv, .. }, ci4) = (self.sizes, self.sizes.vectors().0);
+        let (entry, channels) = match self.direction {
+            Direction::Forward => ("forward", ci.min(4)),
+            Direction::Input => ("grad_input", 4),
+            Direction::Weight => ("grad_weight", ci.min(4)),
         };
         let launch = tile.tune(Launch::new(&SHADER, entry)).tune("KH", kh as u32).tune("KW", kw as u32);
         let launch = launch.tune("STRIDE", conv.stride as u32).tune("PAD", conv.pad as u32);
-        let launch = launch.tune("FOURS_IN", fours as u32).tune("CHANNELS", channels as u32);
+        let launch = launch.tune("FOURS_IN", self.fours() as u32).tune("CHANNELS", channels as u32);
         let Tile::Lanes { rows, cols, .. } = tile else { return launch };
         let columns = self.columns().div_ceil(cols as usize) * conv.groups;
         if self.direction == Direction::Weight {
             return self.sizes.params(launch, split).groups((split * ci4 * columns).div_ceil(LANES));
         }
-        let [high, wide] = self.lines();
-        let strips = wide.div_ceil(rows as usize);
-        let tiles = n * strips * columns;
-        let split = (WORKGROUPS * LANES).div_ceil(tiles.max(1)).clamp(1, high.div_ceil(RUN).max(1));
-        self.sizes.params(launch, split).groups((split * tiles).div_ceil(LANES))
+        let [lines, wide] = self.lines();
+        let strips = n * wide.div_ceil(rows as usize);
+        let run = run(strips * columns, lines.max(1), self.longest(gpu, tile));
+        let paths = (strips * lines.div_ceil(run)).div_ceil((run / lines.max(1)).max(1));
+        self.sizes.params(launch, run).groups((paths * columns).div_ceil(LANES))
     }
 }
 
-/// Workgroups that keep all cores of a processor busy to the end.
-const WORKGROUPS: usize = 64;
+/// Lines that a lane goes down with the taps that it has loaded, of `tiles` strips of so many lines: some of a strip where whole
+/// ones are too few for all cores or too long, and so many times all of it where there are more than enough.
+fn run(tiles: usize, lines: usize, longest: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let enough = cores * WORKGROUPS * LANES;
+    let strips = (tiles / enough).min(longest / (lines + 1));
+    if strips > 0 {
+        return strips * lines;
+    }
+    let runs = enough.div_ceil(tiles.max(1)).min(lines.div_ceil(RUN)).max(lines.div_ceil(longest));
+    lines.div_ceil(runs)
+}
+
+/// Workgroups that keep a core busy to the end: fewer make the taps no cheaper by much, and more load them more often.
+const WORKGROUPS: usize = 8;
 /// Lines that a run has at least, so that it pays to load the taps for it.
 const RUN: usize = 4;

@@ -80,9 +80,10 @@ impl Problem {
                 return depthwise.first().copied().unwrap_or(Algorithm::Scalar);
             }
             Self::Conv(direction, sizes) => {
-                let few = line_buffer::preferred(gpu, *direction, *sizes);
+                let few = line_buffer::for_few_channels(gpu, *direction, *sizes);
                 let few = few.or_else(|| window::preferred(gpu, *direction, *sizes));
-                few.or_else(|| winograd::preferred(gpu, *direction, *sizes))
+                let fast = few.or_else(|| winograd::preferred(gpu, *direction, *sizes));
+                fast.or_else(|| line_buffer::for_weights(gpu, *direction, *sizes))
             }
             Self::Gemm(..) => None,
         };

@@ -64,12 +64,15 @@ fn convolutions() -> Vec<Case> {
         ([3, 4, 4], [40, 37], [1, 1], [1, 0, 1]),
         ([2, 4, 4], [64, 64], [3, 3], [1, 1, 1]),
         ([2, 1, 1], [40, 37], [3, 3], [1, 1, 3]),
-        // Lanes that go down an image: every padding at stride 2, sums over one to four vectors, runs of lines of which one is empty.
+        // Lanes that go down an image: every padding at stride 2, sums over one to four vectors, runs of lines of which one is short.
         ([2, 8, 8], [9, 11], [3, 3], [2, 0, 2]),
         ([1, 8, 8], [8, 7], [3, 3], [2, 2, 3]),
         ([2, 8, 4], [7, 10], [2, 2], [2, 1, 2]),
         ([1, 4, 16], [9, 6], [3, 3], [2, 1, 2]),
         ([3, 4, 4], [49, 40], [3, 3], [1, 1, 2]),
+        // Lanes that go down several images, the last of them down fewer (where there are not too many cores).
+        ([129, 4, 4], [3, 4], [3, 3], [1, 1, 16]),
+        ([65, 8, 8], [4, 3], [3, 3], [2, 1, 8]),
     ];
     let mut random = Numbers::new(50);
     for _ in 0..8 {
