@@ -8,18 +8,18 @@
 // outside the image x is 0. With ACCUMULATE the gradients are added to what the output holds. conv2d.wgsl says how the parts
 // are summed; with split = 1 grad_weight writes dw itself. A lane has a vec4 of channels, and lanes side by side have channels
 // side by side: no lane needs what another has. It holds HIGH lines by WIDE pixels of the result, so that a pixel is loaded once
-// for all of them, or all taps of a weight's gradient. With stride 1 the input's gradient is `forward` of dy with the weight
-// turned round (TURNED) and as much padding as is left of a window; `grad_input` takes any stride, a pixel a lane.
+// for all of them, or STRIDE times as many of each, or all taps of a weight's gradient. With stride 1 the input's gradient is
+// `forward` of dy with the weight turned round (TURNED) and as much padding as is left of a window.
 // Shapes:   x, dx [n, h, w, c padded to 4]; y, dy [n, oh, ow, c padded to 4]; w, dw [kh, kw, 4, c padded to 4], of whose rows
 //           of four the first holds the weight and the others 0; part [split] of dw. The padding of channels is 0. c = groups.
 // Dispatch: workgroups of LANES lanes, folded; a lane for each of, with up(a, b) = a / b rounded up and c4 = up(c, 4),
 //           forward      n up(oh, HIGH) up(ow, WIDE) c4
-//           grad_input   n h w c4
+//           grad_input   n up(h, STRIDE HIGH) up(w, STRIDE WIDE) c4
 //           grad_weight  split c4
 // Order:    r, s ascending (of `forward` TURNED: descending), one chain of fused multiply-adds; grad_weight: b, p, q ascending
 //           within a part. It depends on the shapes and `split` only, not on HIGH and WIDE.
 // Safety:   pixels outside the image load from the first one and count as zero; tested before a store. Needs all sizes > 0,
-//           split <= n oh, kh = KH, kw = KW, and of forward and grad_weight stride = STRIDE.
+//           split <= n oh, kh = KH, kw = KW, stride = STRIDE, and of grad_input pad = PAD.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
 //           on 22.3.6), so the host keeps below that: (n oh / split + 1) (up(ow, WIDE) + 1). What loops over arrays of as many
 //           elements as it has rounds is unrolled there, which keeps the arrays in registers.
@@ -40,6 +40,7 @@ const WIDE = 8u; // pixels of a line of it
 const KH = 3u;
 const KW = 3u;
 const STRIDE = 1u;
+const PAD = 1u;
 
 // Lines and pixels of a line that the windows of a tile see.
 const TALL = (HIGH - 1u) * STRIDE + KH;
@@ -119,6 +120,22 @@ fn forward(
     }
 }
 
+// For grad_input, of a tile that begins at line STRIDE l: its line i meets tap r of line l - KH + past(i, KH, r) of dy, where
+// past(i, k, r) = (i + PAD + STRIDE k - r) / STRIDE comes out even; the first and the number of those:
+const ABOVE = (PAD + STRIDE * KH - (KH - 1u) + STRIDE - 1u) / STRIDE;
+const LOW = (STRIDE * HIGH - 1u + PAD) / STRIDE + KH - ABOVE + 1u;
+// The same along a line.
+const BEFORE = (PAD + STRIDE * KW - (KW - 1u) + STRIDE - 1u) / STRIDE;
+const LONG = (STRIDE * WIDE - 1u + PAD) / STRIDE + KW - BEFORE + 1u;
+
+fn past(i: u32, k: u32, tap: u32) -> u32 {
+    return (i + PAD + STRIDE * k - tap) / STRIDE;
+}
+
+fn even(i: u32, k: u32, tap: u32) -> bool {
+    return (i + PAD + STRIDE * k - tap) % STRIDE == 0u;
+}
+
 @compute @workgroup_size(LANES)
 fn grad_input(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -128,24 +145,56 @@ fn grad_input(
     let size = params;
     let index = folded(group, groups) * LANES + lane;
     let c4 = size.co_stride / 4u;
-    if index >= size.n * size.h * size.w * c4 {
+    let across = up(size.w, STRIDE * WIDE);
+    let down = up(size.h, STRIDE * HIGH);
+    if index >= size.n * down * across * c4 {
         return;
     }
     let c = index % c4;
-    let right = index / c4 % size.w + size.pad;
-    let down = index / c4 / size.w % size.h + size.pad;
-    let image = index / c4 / size.w / size.h * size.oh;
-    var sum = vec4(0.0);
-    for (var r = down % size.stride; r < KH; r += size.stride) {
-        for (var s = right % size.stride; s < KW; s += size.stride) {
-            let oy = (down - r) / size.stride;
-            let ox = (right - s) / size.stride;
-            if down >= r && right >= s && oy < size.oh && ox < size.ow {
-                sum = fma(floats(dy[((image + oy) * size.ow + ox) * c4 + c]), floats(weight[4u * (r * KW + s) * c4 + c]), sum);
+    let q = index / c4 % across * WIDE;
+    let p = index / c4 / across % down * HIGH;
+    let image = index / c4 / across / down;
+    var taps: array<vec4<f32>, KH * KW>;
+    for (var t = 0u; t < KH * KW; t++) {
+        taps[t] = floats(weight[4u * t * c4 + c]);
+    }
+    // A coordinate above or left of dy wraps round to a large number.
+    var pixels: array<array<vec4<f32>, LONG>, LOW>;
+    for (var i = 0u; i < LOW; i++) {
+        let y = p + ABOVE + i - KH;
+        for (var j = 0u; j < LONG; j++) {
+            let x = q + BEFORE + j - KW;
+            let inside = y < size.oh && x < size.ow;
+            let at = select(0u, (image * size.oh + y) * size.ow + x, inside);
+            pixels[i][j] = select(vec4(0.0), floats(dy[at * c4 + c]), inside);
+        }
+    }
+    var lines: array<u32, STRIDE * HIGH>;
+    for (var i = 0u; i < STRIDE * HIGH; i++) {
+        lines[i] = p * STRIDE + i;
+    }
+    var columns: array<u32, STRIDE * WIDE>;
+    for (var j = 0u; j < STRIDE * WIDE; j++) {
+        columns[j] = q * STRIDE + j;
+    }
+    // Zero (split is 1), but no driver knows it: with a plain 0 the only tap of a pixel would be a product that Mesa fuses with
+    // the addition of ACCUMULATE, and a gradient recorded twice would not be the sum of both.
+    let zero = vec4(f32(size.split - 1u));
+    for (var i = 0u; i < STRIDE * HIGH; i++) {
+        for (var j = 0u; j < STRIDE * WIDE; j++) {
+            var sum = zero;
+            for (var r = 0u; r < KH; r++) {
+                for (var s = 0u; s < KW; s++) {
+                    if even(i, KH, r) && even(j, KW, s) {
+                        sum = fma(pixels[past(i, KH, r) - ABOVE][past(j, KW, s) - BEFORE], taps[r * KW + s], sum);
+                    }
+                }
+            }
+            if lines[i] < size.h && columns[j] < size.w {
+                put(((image * size.h + lines[i]) * size.w + columns[j]) * c4 + c, sum);
             }
         }
     }
-    put(index, sum);
 }
 
 @compute @workgroup_size(LANES)

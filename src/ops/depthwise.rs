@@ -21,7 +21,7 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
     let [_, ow] = sizes.result();
     let tiles: &[(u32, u32)] = match direction {
         Direction::Weight => &[(4, 4), (4, 8)],
-        Direction::Input if sizes.conv.stride > 1 => &[(4, 4)],
+        Direction::Input if sizes.conv.stride > 1 => &[(2, 4), (2, 2), (1, 4)],
         _ if !gpu.facts().software => &[(2, 4), (4, 4), (2, 8), (4, 8)],
         _ if ow <= 4 => &[(4, 4), (2, 4)],
         _ => &[(4, 8), (2, 8), (4, 4), (2, 4)],
@@ -64,12 +64,13 @@ impl Depthwise {
                 let conv = Conv { pad: kh - 1 - conv.pad, ..conv };
                 ("forward", Sizes { h: oh, w: ow, conv, ..self.sizes }, tiles(h, w))
             }
-            Direction::Input => ("grad_input", self.sizes, n * h * w),
+            Direction::Input => ("grad_input", self.sizes, tiles(h.div_ceil(conv.stride), w.div_ceil(conv.stride))),
             Direction::Weight => ("grad_weight", self.sizes, split),
         };
         let lanes = if gpu.facts().software { LANES } else { GPU_LANES };
         let launch = Launch::new(&SHADER, entry).tune("LANES", lanes as u32).tune("HIGH", self.high).tune("WIDE", self.wide);
         let launch = launch.tune("KH", kh as u32).tune("KW", kw as u32).tune("STRIDE", conv.stride as u32);
+        let launch = launch.tune("PAD", conv.pad as u32);
         let launch = if entry == "forward" { launch.on("TURNED", self.turned()) } else { launch };
         sizes.params(launch, split).groups((of_channels * co.div_ceil(4)).div_ceil(lanes))
     }

@@ -20,10 +20,10 @@ fn all() -> BTreeSet<String> {
     // Winograd's algorithms take the tiles that suit a shape: those of an even, a long and a wide one of the table.
     let sizes = [[1, 16, 16], [2, 64, 4], [8, 8, 32]];
     let sizes = sizes.map(|[n, side, c]| ConvSizes { n, h: side, w: side, ci: c, co: c, kh: 3, kw: 3, conv });
-    let depthwise = ConvSizes { ci: 1, conv: Conv { groups: 16, ..conv }, ..sizes[0] };
+    let depthwise = [1, 2].map(|stride| ConvSizes { ci: 1, conv: Conv { groups: 16, stride, ..conv }, ..sizes[0] });
     let few = [(4, 16), (8, 8)].map(|(ci, co)| ConvSizes { ci, co, ..sizes[0] });
     let directions = [Direction::Forward, Direction::Input, Direction::Weight];
-    let sizes = sizes.into_iter().chain([depthwise]).chain(few);
+    let sizes = sizes.into_iter().chain(depthwise).chain(few);
     let convs = sizes.flat_map(|sizes| directions.map(|direction| Problem::Conv(direction, sizes)));
     let gemm = GemmSizes { batch: 1, rows: 16, depth: 16, cols: 16 };
     let gemms = [Form::Nn, Form::Nt, Form::Tn].map(|form| Problem::Gemm(form, gemm));
