@@ -9,7 +9,7 @@
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are added to
 // what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
 // A lane holds a strip of ROWS pixels in a line (grad_input: of STRIDE ROWS pixels in STRIDE lines), by COLS vec4 of channels.
-// For grad_weight a lane holds all taps of a vec4 of input channels by COLS, and goes down the strips of a part. Lanes share
+// For grad_weight a lane holds all taps of FOURS_IN vec4 of input channels by COLS, and goes down the strips of a part. Lanes share
 // nothing: to load all taps once a lane is faster than to hand them over by shuffles (benches/README.md has the numbers).
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
@@ -18,7 +18,7 @@
 //           groups (co / 4 / groups with groups),
 //           forward     paths(n up(ow, ROWS), oh) groups up(co4, COLS)
 //           grad_input  paths(n up(up(w, STRIDE), ROWS), up(h, STRIDE)) groups up(ci4, COLS)
-//           grad_weight split groups ci4 up(co4, COLS)
+//           grad_weight split groups ci4 / FOURS_IN up(co4, COLS)
 //           For the first two `split` is the lines that a lane goes down with the same taps: some of a strip, which is cut into
 //           runs then, or so many times all of it that a lane takes several strips, one after the other:
 //           paths(strips, lines) = up(strips up(lines, split), max(split / lines, 1))
@@ -26,7 +26,7 @@
 //           fused multiply-adds: the order of window.wgsl; grad_weight: strips, p, and q ascending within a part.
 // Safety:   columns are clamped to the last one before a load and tested before a store, as pixels are; pixels outside the image
 //           are loaded from the first one and count as zero. Needs all sizes > 0, kh = KH, kw = KW, stride = STRIDE, pad = PAD,
-//           FOURS_IN = ci4 (grad_input: co4, grad_weight: 1), CHANNELS = min(ci, 4), PAD < KH, KW.
+//           FOURS_IN = ci4 (grad_input: co4, grad_weight: any divisor of ci4), CHANNELS = min(ci, 4), PAD < KH, KW.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
 //           on 22.3.6), so the host keeps below that: its lines, and one more for every strip.
 // Source:   the line buffers of streaming filters in hardware, as in Bailey, "Design for Embedded Image Processing on FPGAs",
@@ -44,7 +44,7 @@ const KH = 3u; // taps of a window
 const KW = 3u;
 const STRIDE = 1u; // pixels from window to window
 const PAD = 1u; // lines and columns of zeros before the image
-const FOURS_IN = 1u; // vec4 of channels that a sum goes over
+const FOURS_IN = 1u; // vec4 of channels that a sum goes over, or of input channels of a weight
 const CHANNELS = 4u; // of a vec4 that hold something
 
 // Pixels that the windows of a strip see in a line.
@@ -331,17 +331,19 @@ fn put_line(
 
 // For grad_weight: of dy, and of dw.
 alias Pixels = array<array<vec4<f32>, COLS>, ROWS>;
-alias Sums = array<array<array<vec4<f32>, CHANNELS * COLS>, KW>, KH>;
+alias Sums = array<array<array<array<vec4<f32>, CHANNELS * COLS>, FOURS_IN>, KW>, KH>;
 
 // What line r of the windows gives to the taps.
 fn gather(sums: ptr<function, Sums>, lines: ptr<function, array<Line, KH>>, pixels: ptr<function, Pixels>, r: u32) {
     for (var s = 0u; s < KW; s++) {
-        for (var i = 0u; i < ROWS; i++) {
-            let pixel = (*lines)[r][i * STRIDE + s][0];
-            for (var k = 0u; k < CHANNELS; k++) {
-                for (var v = 0u; v < COLS; v++) {
-                    let t = k * COLS + v;
-                    (*sums)[r][s][t] = fma(vec4(pixel[k]), (*pixels)[i][v], (*sums)[r][s][t]);
+        for (var c = 0u; c < FOURS_IN; c++) {
+            for (var i = 0u; i < ROWS; i++) {
+                let pixel = (*lines)[r][i * STRIDE + s][c];
+                for (var k = 0u; k < CHANNELS; k++) {
+                    for (var v = 0u; v < COLS; v++) {
+                        let t = k * COLS + v;
+                        (*sums)[r][s][c][t] = fma(vec4(pixel[k]), (*pixels)[i][v], (*sums)[r][s][c][t]);
+                    }
                 }
             }
         }
@@ -357,17 +359,18 @@ fn grad_weight(
     let size = params;
     let index = folded(group, groups) * LANES + lane;
     let ci4 = up(size.ci, 4u);
+    let deep = ci4 / FOURS_IN; // lanes for all input channels of a group
     let ys = size.co_stride / 4u;
     let co4 = ys / size.groups;
     let across = up(co4, COLS);
-    if index >= size.split * across * size.groups * ci4 {
+    if index >= size.split * across * size.groups * deep {
         return;
     }
     // Lanes side by side read channels side by side.
-    let c = index % ci4;
-    let part = index / ci4 % size.groups;
-    let column = index / ci4 / size.groups % across * COLS;
-    let chunk = index / ci4 / size.groups / across;
+    let first = index % deep * FOURS_IN;
+    let part = index / deep % size.groups;
+    let column = index / deep / size.groups % across * COLS;
+    let chunk = index / deep / size.groups / across;
     let strips = up(size.ow, ROWS);
     let all = size.n * strips;
     let start = chunk * (all / size.split) + min(chunk, all % size.split);
@@ -383,11 +386,11 @@ fn grad_weight(
         let left = q * STRIDE - PAD;
         var lines: array<Line, KH>;
         for (var r = 0u; r < COMMON; r++) {
-            lines[r] = line_of_x(image, r - PAD, left, part * ci4 + c, size);
+            lines[r] = line_of_x(image, r - PAD, left, part * ci4 + first, size);
         }
         for (var p = 0u; p < size.oh; p++) {
             for (var r = COMMON; r < KH; r++) {
-                lines[r] = line_of_x(image, p * STRIDE + r - PAD, left, part * ci4 + c, size);
+                lines[r] = line_of_x(image, p * STRIDE + r - PAD, left, part * ci4 + first, size);
             }
             var pixels: Pixels;
             for (var i = 0u; i < ROWS; i++) {
@@ -408,15 +411,18 @@ fn grad_weight(
     }
     for (var r = 0u; r < KH; r++) {
         for (var s = 0u; s < KW; s++) {
-            for (var k = 0u; k < 4u; k++) {
-                for (var v = 0u; v < COLS; v++) {
-                    if column + v < co4 {
-                        let at = ((((chunk * KH + r) * KW + s) * ci4 + c) * 4u + k) * ys + part * co4 + column + v;
-                        var sum = select(vec4(0.0), sums[r][s][min(k, CHANNELS - 1u) * COLS + v], k < CHANNELS);
-                        if ACCUMULATE && size.split == 1u {
-                            sum += floats(result[at]);
+            for (var c = 0u; c < FOURS_IN; c++) {
+                for (var k = 0u; k < 4u; k++) {
+                    for (var v = 0u; v < COLS; v++) {
+                        if column + v < co4 {
+                            let row = (((chunk * KH + r) * KW + s) * ci4 + first + c) * 4u + k;
+                            let at = row * ys + part * co4 + column + v;
+                            var sum = select(vec4(0.0), sums[r][s][c][min(k, CHANNELS - 1u) * COLS + v], k < CHANNELS);
+                            if ACCUMULATE && size.split == 1u {
+                                sum += floats(result[at]);
+                            }
+                            result[at] = packed(sum);
                         }
-                        result[at] = packed(sum);
                     }
                 }
             }

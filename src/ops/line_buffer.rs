@@ -21,7 +21,8 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
     let tiles: &[(u32, u32)] = match (direction, by.columns()) {
         _ if !by.applies(gpu) => &[],
         (Direction::Weight, 1) => &[(4, 1), (2, 1)],
-        (Direction::Weight, _) => &[(2, 2), (4, 2), (4, 1)],
+        (Direction::Weight, _) if sizes.conv.stride == 1 => &[(2, 2), (4, 2), (4, 1)],
+        (Direction::Weight, _) => &[(4, 2), (2, 2), (4, 1)],
         (_, 1) if sizes.conv.stride == 1 => &[(4, 1), (2, 1), (8, 1)],
         (_, 1) => &[(4, 1), (2, 1)],
         (_, 2) => &[(2, 2), (2, 1), (4, 1)],
@@ -57,7 +58,7 @@ impl LineBuffer {
         let (ci4, co4) = self.sizes.vectors();
         let few = match self.direction {
             Direction::Forward => ci4 <= 2,
-            Direction::Weight => true, // a lane holds those of four channels
+            Direction::Weight => true, // a lane holds those of four or eight channels
             // With a stride the windows of a pixel are fewer.
             Direction::Input => co4 <= 2 * conv.stride && ci4 <= 4,
         };
@@ -89,12 +90,14 @@ impl LineBuffer {
         MAX_ROUNDS / (loads + products)
     }
 
-    /// Vectors of channels that a tap of a lane goes over.
+    /// Vectors of channels whose taps a lane holds: all that a sum goes over, and of a weight's input channels one, or two where
+    /// loads bound it, at stride 2: a load of dy serves both, and a pixel's neighbours in memory are used at once.
     fn fours(self) -> usize {
         let (ci4, co4) = self.sizes.vectors();
         match self.direction {
             Direction::Forward => ci4,
             Direction::Input => co4,
+            Direction::Weight if self.sizes.conv.stride == 2 && ci4.is_multiple_of(2) => 2,
             Direction::Weight => 1,
         }
     }
@@ -105,7 +108,7 @@ impl LineBuffer {
         let Tile::Lanes { rows, cols, .. } = tile else { return 1 };
         let (ci4, [lines, wide]) = (self.sizes.vectors().0, self.lines());
         let strips = self.sizes.n * wide.div_ceil(rows as usize);
-        let tiles = self.sizes.conv.groups * ci4 * self.columns().div_ceil(cols as usize);
+        let tiles = self.sizes.conv.groups * (ci4 / self.fours()) * self.columns().div_ceil(cols as usize);
         let most = (self.longest(gpu, tile) / (lines + 1)).max(1);
         128usize.div_ceil(tiles.max(1)).min(strips / 4).max(strips.div_ceil(most)).clamp(1, strips.max(1))
     }
@@ -124,7 +127,7 @@ impl LineBuffer {
         let Tile::Lanes { rows, cols, .. } = tile else { return launch };
         let columns = self.columns().div_ceil(cols as usize) * conv.groups;
         if self.direction == Direction::Weight {
-            return self.sizes.params(launch, split).groups((split * ci4 * columns).div_ceil(LANES));
+            return self.sizes.params(launch, split).groups((split * (ci4 / self.fours()) * columns).div_ceil(LANES));
         }
         let [lines, wide] = self.lines();
         let strips = n * wide.div_ceil(rows as usize);

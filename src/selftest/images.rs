@@ -69,6 +69,7 @@ fn convolutions() -> Vec<Case> {
         ([1, 8, 8], [8, 7], [3, 3], [2, 2, 3]),
         ([2, 8, 4], [7, 10], [2, 2], [2, 1, 2]),
         ([1, 4, 16], [9, 6], [3, 3], [2, 1, 2]),
+        ([2, 16, 8], [6, 7], [3, 3], [2, 1, 2]),
         ([3, 4, 4], [49, 40], [3, 3], [1, 1, 2]),
         // Lanes that go down several images, the last of them down fewer (where there are not too many cores).
         ([129, 4, 4], [3, 4], [3, 3], [1, 1, 16]),
