@@ -8,7 +8,7 @@
 // outside the image x is 0. With ACCUMULATE the gradients are added to what the output holds. conv2d.wgsl says how the parts
 // are summed; with split = 1 grad_weight writes dw itself. A lane has a vec4 of channels, and lanes side by side have channels
 // side by side: no lane needs what another has. It holds HIGH lines by WIDE pixels of the result, so that a pixel is loaded once
-// for all of them, or STRIDE times as many of each, or all taps of a weight's gradient. With stride 1 the input's gradient is
+// for all of them (grad_input: of STRIDE times as many of each; grad_weight: all taps). With stride 1 the input's gradient is
 // `forward` of dy with the weight turned round (TURNED) and as much padding as is left of a window.
 // Shapes:   x, dx [n, h, w, c padded to 4]; y, dy [n, oh, ow, c padded to 4]; w, dw [kh, kw, 4, c padded to 4], of whose rows
 //           of four the first holds the weight and the others 0; part [split] of dw. The padding of channels is 0. c = groups.
@@ -19,7 +19,7 @@
 // Order:    r, s ascending (of `forward` TURNED: descending), one chain of fused multiply-adds; grad_weight: b, p, q ascending
 //           within a part. It depends on the shapes and `split` only, not on HIGH and WIDE.
 // Safety:   pixels outside the image load from the first one and count as zero; tested before a store. Needs all sizes > 0,
-//           split <= n oh, kh = KH, kw = KW, stride = STRIDE, and of grad_input pad = PAD.
+//           split <= n oh, kh = KH, kw = KW, stride = STRIDE, and of grad_input pad = PAD and split = 1.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
 //           on 22.3.6), so the host keeps below that: (n oh / split + 1) (up(ow, WIDE) + 1). What loops over arrays of as many
 //           elements as it has rounds is unrolled there, which keeps the arrays in registers.
@@ -161,11 +161,11 @@ fn grad_input(
     // A coordinate above or left of dy wraps round to a large number.
     var pixels: array<array<vec4<f32>, LONG>, LOW>;
     for (var i = 0u; i < LOW; i++) {
-        let y = p + ABOVE + i - KH;
+        let line = p + ABOVE + i - KH;
         for (var j = 0u; j < LONG; j++) {
-            let x = q + BEFORE + j - KW;
-            let inside = y < size.oh && x < size.ow;
-            let at = select(0u, (image * size.oh + y) * size.ow + x, inside);
+            let column = q + BEFORE + j - KW;
+            let inside = line < size.oh && column < size.ow;
+            let at = select(0u, (image * size.oh + line) * size.ow + column, inside);
             pixels[i][j] = select(vec4(0.0), floats(dy[at * c4 + c]), inside);
         }
     }
@@ -177,8 +177,8 @@ fn grad_input(
     for (var j = 0u; j < STRIDE * WIDE; j++) {
         columns[j] = q * STRIDE + j;
     }
-    // Zero (split is 1), but no driver knows it: with a plain 0 the only tap of a pixel would be a product that Mesa fuses with
-    // the addition of ACCUMULATE, and a gradient recorded twice would not be the sum of both.
+    // Zero, since split is 1, but no driver knows it: from a plain 0 on Mesa adds what ACCUMULATE finds before the few taps of a
+    // pixel instead of after them, and a gradient recorded twice is off by 1e-6 of itself where they cancel (the op table sees).
     let zero = vec4(f32(size.split - 1u));
     for (var i = 0u; i < STRIDE * HIGH; i++) {
         for (var j = 0u; j < STRIDE * WIDE; j++) {

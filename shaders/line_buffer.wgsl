@@ -1,6 +1,6 @@
 // needs: lib/grid.wgsl lib/convolution.wgsl lib/floats.wgsl lib/apart.wgsl lib/gemm_lanes.wgsl
-// line_buffer: convolutions with very few channels a group, where a lane keeps all the taps, and the lines of pixels that its
-// windows see, while it goes down the image: it loads every pixel of its strip once.
+// line_buffer: convolutions with very few channels a group, and the gradients of any weight, where a lane keeps all the taps, and
+// the lines of pixels that its windows see, while it goes down the image: it loads every pixel of its strip once.
 //   forward     y[b, p, q, o]  = sum over r, s, c of x[b, p st + r - pad, q st + s - pad, c] w[r, s, c, o]
 //   grad_input  dx[b, i, j, c] = sum over r, s, o of dy[b, (i + pad - r) / st, (j + pad - s) / st, o] w[r, s, c, o],
 //                                over the taps for which both divisions come out even
@@ -9,8 +9,8 @@
 // outside the image x is 0; output channel o reads the input channels of its group. With ACCUMULATE the gradients are added to
 // what the output holds. conv2d.wgsl says how the parts are summed; with split = 1 grad_weight writes dw itself.
 // A lane holds a strip of ROWS pixels in a line (grad_input: of STRIDE ROWS pixels in STRIDE lines), by COLS vec4 of channels.
-// For grad_weight a lane holds all taps of FOURS_IN vec4 of input channels by COLS, and goes down the strips of a part. Lanes share
-// nothing: to load all taps once a lane is faster than to hand them over by shuffles (benches/README.md has the numbers).
+// For grad_weight a lane holds all taps of FOURS_IN vec4 of input channels by COLS, and goes down the strips of a part. Lanes
+// share nothing: to load all taps once a lane is faster than to hand them over by shuffles (benches/README.md has the numbers).
 // Shapes:   x, dx [n, h, w, ci_stride]; y, dy [n, oh, ow, co_stride]; w, dw [kh, kw, ci padded to 4, co_stride]; part
 //           [split] of dw. Channels are padded to a multiple of 4 and the padding is 0. ci: input channels a group, co: all
 //           output channels, ci_stride = groups ci padded, co_stride = co padded; of several groups both are multiples of 4.
@@ -26,9 +26,11 @@
 //           fused multiply-adds: the order of window.wgsl; grad_weight: strips, p, and q ascending within a part.
 // Safety:   columns are clamped to the last one before a load and tested before a store, as pixels are; pixels outside the image
 //           are loaded from the first one and count as zero. Needs all sizes > 0, kh = KH, kw = KW, stride = STRIDE, pad = PAD,
-//           FOURS_IN = ci4 (grad_input: co4, grad_weight: any divisor of ci4), CHANNELS = min(ci, 4), PAD < KH, KW.
+//           FOURS_IN = ci4 (grad_input: co4, grad_weight: any divisor of ci4), CHANNELS = min(ci, 4) (grad_input: 4),
+//           KH and KW 2 or 3, STRIDE 1 or 2, PAD < KH, KW.
 //           Mesa's software adapter silently ends a loop after 65,535 rounds of all loops of an invocation together (measured
-//           on 22.3.6), so the host keeps below that: its lines, and one more for every strip.
+//           on 22.3.6), so the host keeps below that: a round for every line that a lane goes down and one for every strip, or
+//           with run-time checks, with which not all loops within a line are unrolled, the rounds of those too.
 // Source:   the line buffers of streaming filters in hardware, as in Bailey, "Design for Embedded Image Processing on FPGAs",
 //           2011; strided gradients by output parity.
 
@@ -70,16 +72,16 @@ fn line_of_x(image: u32, top: u32, left: u32, channels: u32, size: Params) -> Li
     return line;
 }
 
-// sum + what so many channels of a pixel give to column v by a tap.
-fn multiplied(pixel: vec4<f32>, tap: ptr<function, Steps>, v: u32, channels: u32, sum: vec4<f32>) -> vec4<f32> {
+// sum + what the channels of a pixel give to column v by a tap.
+fn multiplied(pixel: vec4<f32>, tap: ptr<function, Steps>, v: u32, sum: vec4<f32>) -> vec4<f32> {
     var result = fma(vec4(pixel.x), (*tap)[v], sum);
-    if channels > 1u {
+    if CHANNELS > 1u {
         result = fma(vec4(pixel.y), (*tap)[COLS + v], result);
     }
-    if channels > 2u {
+    if CHANNELS > 2u {
         result = fma(vec4(pixel.z), (*tap)[2u * COLS + v], result);
     }
-    if channels > 3u {
+    if CHANNELS > 3u {
         result = fma(vec4(pixel.w), (*tap)[3u * COLS + v], result);
     }
     return result;
@@ -95,7 +97,7 @@ fn slide(tile: ptr<function, Tile>, lines: ptr<function, array<Line, KH>>, taps:
             for (var i = 0u; i < ROWS; i++) {
                 let pixel = line[i * STRIDE + s][c];
                 for (var v = 0u; v < COLS; v++) {
-                    (*tile)[i * COLS + v] = multiplied(pixel, &tap, v, CHANNELS, (*tile)[i * COLS + v]);
+                    (*tile)[i * COLS + v] = multiplied(pixel, &tap, v, (*tile)[i * COLS + v]);
                 }
             }
         }
@@ -226,7 +228,7 @@ fn spread(classes: ptr<function, Classes>, rest: u32, lines: ptr<function, Lines
                         let pixel = line[first + i][o];
                         for (var v = 0u; v < COLS; v++) {
                             let at = i * COLS + v;
-                            (*classes)[a][at] = multiplied(pixel, &tap, v, 4u, (*classes)[a][at]);
+                            (*classes)[a][at] = multiplied(pixel, &tap, v, (*classes)[a][at]);
                         }
                     }
                 }

@@ -240,7 +240,7 @@ impl Sizes {
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
             Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
             Algorithm::LineBuffer(_) => return Ok(()),    // cuts its lines so
-            Algorithm::Depthwise { .. } => return Ok(()), // a round a tap at most
+            Algorithm::Depthwise { .. } => return Ok(()), // all unrolled
             Algorithm::Winograd { .. } => return Ok(()),  // its products see to it
         };
         super::within_rounds("conv2d", rounds)

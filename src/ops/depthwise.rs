@@ -6,7 +6,8 @@ use crate::tape::Launch;
 
 pub(super) static SHADER: Shader = Shader { file: "depthwise.wgsl", text: include_str!("../../shaders/depthwise.wgsl") };
 
-/// A direction of a convolution of every channel by itself, by tiles of `high` lines by `wide` pixels that a lane holds.
+/// A direction of a convolution of every channel by itself, by tiles of `high` lines by `wide` pixels that a lane holds (for an
+/// input's gradient of stride times as many).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Depthwise {
     pub(super) direction: Direction,

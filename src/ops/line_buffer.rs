@@ -45,8 +45,9 @@ pub(super) fn for_few_channels(gpu: &Gpu, direction: Direction, sizes: Sizes) ->
 
 /// Which of them does better on `gpu` than a direct product, without measuring: the gradient of any weight at stride 1.
 pub(super) fn for_weights(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
-    let alike = direction == Direction::Weight && sizes.conv.stride == 1;
-    candidates(gpu, direction, sizes).into_iter().next().filter(|_| alike)
+    // With run-time checks a lane goes down few lines, which would make many parts.
+    let dense = direction == Direction::Weight && sizes.conv.stride == 1 && !gpu.checked();
+    candidates(gpu, direction, sizes).into_iter().next().filter(|_| dense)
 }
 
 impl LineBuffer {
@@ -78,7 +79,7 @@ impl LineBuffer {
     }
 
     /// Lines that a lane may go down, and one for every strip, before drivers end its loops. They unroll the loops within a line;
-    /// with run-time checks they leave some, of which all are counted here.
+    /// with run-time checks they leave some, and all are counted here, for a weight's gradient with the round that ends each.
     fn longest(self, gpu: &Gpu, tile: Tile) -> usize {
         let Tile::Lanes { rows, cols, .. } = tile else { return 0 };
         if !gpu.checked() {
@@ -86,8 +87,8 @@ impl LineBuffer {
         }
         let Sizes { kh, kw, conv, .. } = self.sizes;
         let loads = kh * (rows as usize * conv.stride + kw) * (self.fours() + 1);
-        let products = kh * kw * self.fours() * (1 + rows as usize * (1 + 4 * cols as usize)) * conv.stride.pow(2);
-        MAX_ROUNDS / (loads + products)
+        let products = kh * kw * self.fours() * (2 + rows as usize * (5 + 4 * cols as usize));
+        MAX_ROUNDS / if self.direction == Direction::Weight { 2 * (loads + products) } else { loads + products }
     }
 
     /// Vectors of channels whose taps a lane holds: all that a sum goes over, and of a weight's input channels one, or two where
@@ -102,8 +103,8 @@ impl LineBuffer {
         }
     }
 
-    /// Parts of the sum behind a weight's gradient: lanes have parts of their own, and some 128 have one, of four strips or more
-    /// unless those are too long or too few. (The machine's cores do not count here: they would change the bits.)
+    /// Parts of the sum behind a weight's gradient: every lane has one of its own, and some 128 lanes are wanted, with four strips
+    /// or more unless those are too long or too few. (The machine's cores do not count here: they would change the bits.)
     pub(super) fn parts(self, gpu: &Gpu, tile: Tile) -> usize {
         let Tile::Lanes { rows, cols, .. } = tile else { return 1 };
         let (ci4, [lines, wide]) = (self.sizes.vectors().0, self.lines());
@@ -129,11 +130,11 @@ impl LineBuffer {
         if self.direction == Direction::Weight {
             return self.sizes.params(launch, split).groups((split * (ci4 / self.fours()) * columns).div_ceil(LANES));
         }
-        let [lines, wide] = self.lines();
+        let [lines, wide] = self.lines().map(|side| side.max(1));
         let strips = n * wide.div_ceil(rows as usize);
-        let run = run(strips * columns, lines.max(1), self.longest(gpu, tile));
-        let paths = (strips * lines.div_ceil(run)).div_ceil((run / lines.max(1)).max(1));
-        self.sizes.params(launch, run).groups((paths * columns).div_ceil(LANES))
+        let at_once = run(strips * columns, lines, self.longest(gpu, tile));
+        let paths = (strips * lines.div_ceil(at_once)).div_ceil((at_once / lines).max(1));
+        self.sizes.params(launch, at_once).groups((paths * columns).div_ceil(LANES))
     }
 }
 
@@ -150,7 +151,7 @@ fn run(tiles: usize, lines: usize, longest: usize) -> usize {
     lines.div_ceil(runs)
 }
 
-/// Workgroups that keep a core busy to the end: fewer make the taps no cheaper by much, and more load them more often.
+/// Workgroups that keep a core busy to the end: with fewer the taps are hardly cheaper, and with more they are loaded more often.
 const WORKGROUPS: usize = 8;
 /// Lines that a run has at least, so that it pays to load the taps for it.
 const RUN: usize = 4;

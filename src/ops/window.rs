@@ -30,15 +30,15 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
     narrow.map(|&(rows, cols, down)| by.algorithm(rows, cols, down.min(together))).collect()
 }
 
-/// Which of them does well on `gpu` without measuring, if one does: where groups have up to 16 channels, one group only with windows
-/// side by side (stride 1), and with an input of up to 4 channels (benches/README.md has the numbers).
+/// Which of them does well on `gpu` without measuring, if one does: where groups have up to 16 channels, one group only at
+/// stride 1, and with an input of up to 4 channels (benches/README.md has the numbers).
 pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
     let by = Window { direction, sizes };
     let ((ci4, co4), together) = (sizes.vectors(), gpu.together());
-    let few = sizes.conv.groups > 1 || sizes.conv.stride == 1;
+    let shared = sizes.conv.groups > 1 || sizes.conv.stride == 1;
     let does_well = match direction {
-        Direction::Forward => ci4 == 1 || (few && co4 <= 4),
-        Direction::Input => few && ci4 <= 4,
+        Direction::Forward => ci4 == 1 || (shared && co4 <= 4),
+        Direction::Input => shared && ci4 <= 4,
         Direction::Weight => false,
     };
     if !by.applies(gpu) || !does_well {

@@ -50,6 +50,12 @@ fn convolutions() -> Vec<Case> {
         ([1, 1, 1], [9, 9], [5, 5], [1, 2, 4]),
         ([1, 1, 1], [5, 6], [1, 3], [1, 1, 5]),
         ([1, 1, 1], [3, 2], [2, 2], [1, 3, 5]),
+        // The gradient of its input at stride 2, by patches; and of one tap or few.
+        ([1, 1, 1], [7, 9], [3, 3], [2, 0, 5]),
+        ([1, 1, 1], [6, 5], [2, 3], [2, 3, 5]),
+        ([1, 1, 1], [11, 12], [5, 5], [2, 2, 4]),
+        ([1, 1, 1], [4, 5], [1, 1], [1, 0, 5]),
+        ([2, 1, 1], [5, 6], [2, 2], [1, 1, 5]),
         // Strips of pixels that end in a line, at both strides; more than one vector a group; few channels of an image.
         ([2, 8, 8], [5, 35], [3, 3], [1, 1, 2]),
         ([1, 8, 12], [6, 37], [3, 3], [2, 1, 2]),
@@ -118,8 +124,8 @@ fn convolutions() -> Vec<Case> {
         case.algorithm = Some(algorithm);
         cases.push(case.tiny(Tiny::Runs));
     }
-    // Weight gradients down tall images, below the rounds that a lane may loop, and above them but for parts. By line buffers alone:
-    // by every other algorithm they would take long.
+    // Weight gradients down tall images, below the rounds that a lane may loop, and above them but for parts. By line buffers alone
+    // (with run-time checks, where these do not go down so far, by the preferred ones): by every algorithm they would take long.
     for (i, sides) in [[47_000, 2], [20_000, 16]].into_iter().enumerate() {
         let (mut case, algorithm) = (convolution(([1, 4, 4], sides, [3, 3], [1, 1, 2]), 5350 + i), "line_buffer lanes 4x1");
         case.label = format!("{}, {algorithm}", case.label);
