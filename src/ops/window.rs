@@ -31,7 +31,7 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
 }
 
 /// Which of them does well on `gpu` without measuring, if one does: where groups have up to 16 channels, one group only at
-/// stride 1, and with an input of up to 4 channels (benches/README.md has the numbers).
+/// stride 1, and where there are up to 4 channels on one side (benches/README.md has the numbers).
 pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
     let by = Window { direction, sizes };
     let ((ci4, co4), together) = (sizes.vectors(), gpu.together());
@@ -53,8 +53,7 @@ pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option
                 (8, 1)
             }
         }
-        1 => (8, 1),
-        2 => (if long { 16 } else { 8 }, 2),
+        columns @ 1..=2 => (if long { 16 } else { 8 }, columns as u32),
         _ => (4, 4),
     };
     Some(by.algorithm(rows, cols, together))
@@ -65,13 +64,14 @@ impl Window {
         Algorithm::Window(Tile::Lanes { rows, cols, across: 1, down })
     }
 
-    /// Whether it computes such a convolution, of few channels. Longer lines of taps take half a minute to compile.
+    /// Whether it computes such a convolution: of few channels a group, or to few. Longer lines of taps take half a minute to
+    /// compile.
     fn applies(self, gpu: &Gpu) -> bool {
         let Sizes { kw, kh, conv, .. } = self.sizes;
         let (ci4, co4) = self.sizes.vectors();
         let summed = if self.direction == Direction::Input { co4 } else { ci4 };
         let known = (2..=3).contains(&kw) && kh <= 3 && conv.stride <= 2 && self.sizes.aligned();
-        gpu.facts().software && known && summed <= 4
+        gpu.facts().software && known && (summed <= 4 || self.columns() == 1)
     }
 
     /// Whether the pixels under a strip are few enough for the driver to unroll the loop over them: otherwise a fortieth of
