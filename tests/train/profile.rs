@@ -31,8 +31,10 @@ fn a_run_that_is_profiled_has_the_same_bits_and_says_where_its_time_went() {
     assert_eq!(found.kernels.iter().map(|k| k.dispatches).sum::<usize>(), dispatches);
     assert!((found.kernels.iter().map(|k| k.share).sum::<f64>() - 1.0).abs() < 1e-6);
     let (step, outside) = (found.step_ms.unwrap(), found.outside_ms.unwrap());
-    assert!(step > 0.0 && (step - outside - found.kernels_ms).abs() < 1e-6 && found.kernels_ms <= 1.01 * sum * STEPS as f64);
+    assert!(step > 0.0 && (step - outside - found.kernels_ms).abs() < 1e-6);
     let mut costed = 0;
+    // What a step's kernels take lies within that step, so the medians over the steps do too. (The sum of the dispatches' medians
+    // bounds nothing: each step may have been held up in another dispatch.)
     assert!(found.profiled_ms >= 0.99 * found.kernels_ms, "{} {}", found.profiled_ms, found.kernels_ms);
     for row in &found.rows {
         assert!(row.ms >= 0.0 && row.gflops >= 0.0 && row.fraction_of_peak.is_some_and(|share| share >= 0.0), "{row:?}");
