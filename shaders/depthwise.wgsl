@@ -121,12 +121,11 @@ fn forward(
 }
 
 // For grad_input, of a tile that begins at line STRIDE l: its line i meets tap r of line l - KH + past(i, KH, r) of dy, where
-// past(i, k, r) = (i + PAD + STRIDE k - r) / STRIDE comes out even; the first and the number of those:
-const ABOVE = (PAD + STRIDE * KH - (KH - 1u) + STRIDE - 1u) / STRIDE;
-const LOW = (STRIDE * HIGH - 1u + PAD) / STRIDE + KH - ABOVE + 1u;
-// The same along a line.
-const BEFORE = (PAD + STRIDE * KW - (KW - 1u) + STRIDE - 1u) / STRIDE;
-const LONG = (STRIDE * WIDE - 1u + PAD) / STRIDE + KW - BEFORE + 1u;
+// past(i, k, r) = (i + PAD + STRIDE k - r) / STRIDE comes out even; the first and the number of those, and of those of a line:
+const FIRST_LINE = (PAD + STRIDE * KH - (KH - 1u) + STRIDE - 1u) / STRIDE;
+const LINES_SEEN = (STRIDE * HIGH - 1u + PAD) / STRIDE + KH - FIRST_LINE + 1u;
+const FIRST_COLUMN = (PAD + STRIDE * KW - (KW - 1u) + STRIDE - 1u) / STRIDE;
+const COLUMNS_SEEN = (STRIDE * WIDE - 1u + PAD) / STRIDE + KW - FIRST_COLUMN + 1u;
 
 fn past(i: u32, k: u32, tap: u32) -> u32 {
     return (i + PAD + STRIDE * k - tap) / STRIDE;
@@ -159,11 +158,11 @@ fn grad_input(
         taps[t] = floats(weight[4u * t * c4 + c]);
     }
     // A coordinate above or left of dy wraps round to a large number.
-    var pixels: array<array<vec4<f32>, LONG>, LOW>;
-    for (var i = 0u; i < LOW; i++) {
-        let line = p + ABOVE + i - KH;
-        for (var j = 0u; j < LONG; j++) {
-            let column = q + BEFORE + j - KW;
+    var pixels: array<array<vec4<f32>, COLUMNS_SEEN>, LINES_SEEN>;
+    for (var i = 0u; i < LINES_SEEN; i++) {
+        let line = p + FIRST_LINE + i - KH;
+        for (var j = 0u; j < COLUMNS_SEEN; j++) {
+            let column = q + FIRST_COLUMN + j - KW;
             let inside = line < size.oh && column < size.ow;
             let at = select(0u, (image * size.oh + line) * size.ow + column, inside);
             pixels[i][j] = select(vec4(0.0), floats(dy[at * c4 + c]), inside);
@@ -186,7 +185,7 @@ fn grad_input(
             for (var r = 0u; r < KH; r++) {
                 for (var s = 0u; s < KW; s++) {
                     if even(i, KH, r) && even(j, KW, s) {
-                        sum = fma(pixels[past(i, KH, r) - ABOVE][past(j, KW, s) - BEFORE], taps[r * KW + s], sum);
+                        sum = fma(pixels[past(i, KH, r) - FIRST_LINE][past(j, KW, s) - FIRST_COLUMN], taps[r * KW + s], sum);
                     }
                 }
             }

@@ -1,5 +1,6 @@
-// convolution: the sizes of a convolution, the same for all its kernels. h, w, oh, ow: sides of input and result; ci: input channels
-// a group, co: all output channels, with the strides of a pixel that holds them; split: parts that a kernel cuts its work into, or lines of a run.
+// convolution: the sizes of a convolution, the same for all its kernels. h, w, oh, ow: sides of input and result; ci: input
+// channels a group, co: all output channels, with the strides of a pixel that holds them; split: parts that a kernel cuts its
+// work into, or lines of a run.
 
 struct Params {
     n: u32,

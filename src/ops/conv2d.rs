@@ -127,7 +127,7 @@ impl Sizes {
     }
 
     /// A weight in words.
-    fn weight_words(self) -> usize {
+    pub(super) fn weight_words(self) -> usize {
         self.kh * self.kw * padded(self.ci) * padded(self.co)
     }
 
@@ -239,9 +239,9 @@ impl Sizes {
             Algorithm::Direct(_) => taps.saturating_mul(vectors * algorithm.loops(gpu) + 2),
             Algorithm::Scalar => taps.saturating_mul(4 * vectors + 2),
             Algorithm::Window(_) => self.kh.saturating_mul(vectors + 2),
-            Algorithm::LineBuffer(_) => return Ok(()),    // cuts its lines so
+            Algorithm::LineBuffer(_) => return Ok(()), // a lane goes down no more lines
             Algorithm::Depthwise { .. } => return Ok(()), // all unrolled
-            Algorithm::Winograd { .. } => return Ok(()),  // its products see to it
+            Algorithm::Winograd { .. } => return Ok(()), // its products see to it
         };
         super::within_rounds("conv2d", rounds)
     }

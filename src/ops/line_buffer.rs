@@ -29,25 +29,24 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
         _ => &[(2, 4), (4, 2), (4, 4)],
     };
     let tiles = tiles.iter().map(|&(rows, cols)| Tile::Lanes { rows, cols, across: 1, down: 1 });
-    let tiles = tiles.filter(|tile| direction != Direction::Weight || by.lines()[0] < by.longest(gpu, *tile));
-    tiles.map(Algorithm::LineBuffer).collect()
+    tiles.filter(|tile| direction != Direction::Weight || by.holds_sums(gpu, *tile)).map(Algorithm::LineBuffer).collect()
 }
 
 /// Which of them does best on `gpu` without measuring, if one does: with few channels in a group on both sides, and with an input
 /// of up to 4.
 pub(super) fn for_few_channels(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
     let (ci4, co4) = sizes.vectors();
-    let (grouped, widest) = (sizes.conv.groups > 1, ci4.max(co4));
-    let few = if grouped { widest <= 4 } else { widest <= 2 && sizes.conv.stride == 1 };
-    let few = few || (!grouped && ci4 == 1 && direction != Direction::Input);
+    let few = match ci4.max(co4) {
+        widest if sizes.conv.groups > 1 => widest <= 4,
+        widest => (widest <= 2 && sizes.conv.stride == 1) || (ci4 == 1 && direction != Direction::Input),
+    };
     candidates(gpu, direction, sizes).into_iter().next().filter(|_| few)
 }
 
 /// Which of them does better on `gpu` than a direct product, without measuring: the gradient of any weight at stride 1.
 pub(super) fn for_weights(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
-    // With run-time checks a lane goes down few lines, which would make many parts.
-    let dense = direction == Direction::Weight && sizes.conv.stride == 1 && !gpu.checked();
-    candidates(gpu, direction, sizes).into_iter().next().filter(|_| dense)
+    let pays = direction == Direction::Weight && sizes.conv.stride == 1;
+    candidates(gpu, direction, sizes).into_iter().next().filter(|_| pays)
 }
 
 impl LineBuffer {
@@ -89,6 +88,13 @@ impl LineBuffer {
         let loads = kh * (rows as usize * conv.stride + kw) * (self.fours() + 1);
         let products = kh * kw * self.fours() * (2 + rows as usize * (5 + 4 * cols as usize));
         MAX_ROUNDS / if self.direction == Direction::Weight { 2 * (loads + products) } else { loads + products }
+    }
+
+    /// Whether a lane may go down a strip for a weight's gradient, and the parts of its sum fit into a binding: there are many
+    /// where it may go down few.
+    fn holds_sums(self, gpu: &Gpu, tile: Tile) -> bool {
+        let bytes = 4 * (self.parts(gpu, tile) as u64).saturating_mul(self.sizes.weight_words() as u64);
+        self.lines()[0] < self.longest(gpu, tile) && bytes <= gpu.limits().max_storage_buffer_binding_size
     }
 
     /// Vectors of channels whose taps a lane holds: all that a sum goes over, and of a weight's input channels one, or two where

@@ -35,10 +35,10 @@ pub(super) fn candidates(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Vec<A
 pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option<Algorithm> {
     let by = Window { direction, sizes };
     let ((ci4, co4), together) = (sizes.vectors(), gpu.together());
-    let shared = sizes.conv.groups > 1 || sizes.conv.stride == 1;
+    let pays = sizes.conv.groups > 1 || sizes.conv.stride == 1;
     let does_well = match direction {
-        Direction::Forward => ci4 == 1 || (shared && co4 <= 4),
-        Direction::Input => shared && ci4 <= 4,
+        Direction::Forward => ci4 == 1 || (pays && co4 <= 4),
+        Direction::Input => pays && ci4 <= 4,
         Direction::Weight => false,
     };
     if !by.applies(gpu) || !does_well {
