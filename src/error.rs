@@ -1,5 +1,6 @@
 //! The one error type: what happened, where, and what to do next.
 
+use crate::name::shown;
 use std::path::{Path, PathBuf};
 
 /// The result of anything in this crate that can fail.
@@ -186,9 +187,9 @@ impl std::fmt::Display for Error {
                 f,
                 "NaN or infinity in `{tensor}` (element {index}) at step {step}; it was kept out of the checkpoint: lower the learning rate or raise tau"
             ),
-            Self::Data { path, reason } => write!(f, "{}: {reason}", path.display()),
-            Self::Checkpoint { path, offset, reason } => write!(f, "checkpoint {} (byte {offset}): {reason}", path.display()),
-            Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", path.display()),
+            Self::Data { path, reason } => write!(f, "{}: {reason}", shown(path)),
+            Self::Checkpoint { path, offset, reason } => write!(f, "checkpoint {} (byte {offset}): {reason}", shown(path)),
+            Self::Io { doing, path, source } => write!(f, "{doing} {}: {source}", shown(path)),
         }
     }
 }

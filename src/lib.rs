@@ -17,7 +17,7 @@
 //! | [`ops`] | the operations, one file each |
 //! | [`tape`] | recording, gradients, compiled programs, the store of parameters |
 //! | [`gpu`] | the device: the only module that speaks to wgpu |
-//! | [`error`], [`shape`], [`rng`] | what everything rests on |
+//! | [`error`], [`name`], [`shape`], [`rng`] | what everything rests on |
 //!
 //! # Features
 //!
@@ -47,6 +47,7 @@ pub mod data;
 pub mod error;
 pub mod eval;
 pub mod gpu;
+pub mod name;
 pub mod nn;
 pub mod npid;
 pub mod ops;

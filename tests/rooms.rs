@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A room and all that it may import from.
-const ROOMS: [(&str, &[&str]); 16] = [
-    ("error", &[]),
+const ROOMS: [(&str, &[&str]); 17] = [
+    ("name", &[]),
+    ("error", &["name"]),
     ("shape", &["error"]),
     ("rng", &[]),
     ("gpu", &["shape", "error", "rng"]),
@@ -16,10 +17,10 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("nn", &["ops", "tape", "gpu", "shape", "error", "rng"]),
     ("npid", &["nn", "ops", "tape", "gpu", "shape", "error", "rng"]),
     ("optim", &["ops", "tape", "gpu", "shape", "error", "rng"]),
-    ("data", &["shape", "error", "rng"]),
-    ("checkpoint", &["shape", "error", "rng"]),
+    ("data", &["shape", "error", "rng", "name"]),
+    ("checkpoint", &["shape", "error", "rng", "name"]),
     ("eval", &["npid", "nn", "optim", "ops", "tape", "gpu", "shape", "error", "rng"]),
-    ("train", &["eval", "npid", "optim", "nn", "data", "checkpoint", "ops", "tape", "gpu", "shape", "error", "rng"]),
+    ("train", &["eval", "npid", "optim", "nn", "data", "checkpoint", "ops", "tape", "gpu", "shape", "error", "rng", "name"]),
     ("twin", &["shape", "rng"]),
     ("selftest", &["ops", "tape", "gpu", "twin", "shape", "rng", "error"]),
     // The map: it re-exports.

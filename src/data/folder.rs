@@ -7,6 +7,7 @@ use super::open::check_folder;
 use super::walk::{self, EXTENSIONS, Found, Listing};
 use super::{Dataset, Image, Limits, Options, Report, no_image};
 use crate::error::{Error, Result};
+use crate::name::shown;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -106,7 +107,7 @@ impl ImageFolder {
         if let Some((first, reason)) = report.skipped.first() {
             let broken = report.skipped.len();
             if files.is_empty() {
-                return Err(Error::data(first, format!("{reason}; every image of {} is broken ({total})", path.display())));
+                return Err(Error::data(first, format!("{reason}; every image of {} is broken ({total})", shown(path))));
             }
             if !options.skip_broken {
                 let advice = "mend or delete it, or leave broken images out with --skip-broken (`skip_broken`)";
@@ -177,7 +178,7 @@ fn no_images(path: &Path, listing: &Listing) -> Error {
     if !listing.files.is_empty() {
         return Error::data(path, "there are 2^32 images or more; take a part of them");
     }
-    let example = listing.not_images.first().map(|file| format!("; the first is {}", file.display())).unwrap_or_default();
+    let example = listing.not_images.first().map(|file| format!("; the first is {}", shown(file))).unwrap_or_default();
     let reason = format!("no file in it is an image (there are {}{example})", listing.not_images.len());
     Error::data(path, format!("{reason}; files ending in {} are read", EXTENSIONS.join(", ")))
 }

@@ -2,6 +2,7 @@
 
 use crate::checkpoint;
 use crate::error::{Error, Result};
+use crate::name::shown;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ pub(super) fn read(path: &Path) -> (Option<Vec<u8>>, Option<String>) {
     match std::fs::read(path) {
         Ok(bytes) => (Some(bytes), None),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, None),
-        Err(error) => (None, Some(format!("{} is ignored: {error}", path.display()))),
+        Err(error) => (None, Some(format!("{} is ignored: {error}", shown(path)))),
     }
 }
 

@@ -4,6 +4,7 @@ use super::cached;
 use crate::checkpoint;
 use crate::data::{self, Known, Opened, Options};
 use crate::error::Result;
+use crate::name::shown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ impl Scans {
         let known = match known.transpose() {
             Ok(known) => known.map(Arc::new),
             Err(why) => {
-                word = Some(format!("{} is ignored: {why}", file.display()));
+                word = Some(format!("{} is ignored: {why}", shown(&file)));
                 None
             }
         };
@@ -58,7 +59,7 @@ impl Scans {
         if changed && !opened.known.is_empty() && started.elapsed() >= self.worth {
             let bytes = opened.known.encode(&real(path), &options.limits);
             let kept = cached::prepare(&file).and_then(|()| checkpoint::write(&file, &bytes));
-            word = kept.err().map(|error| format!("what was found in {} is not kept: {error}", path.display())).or(word);
+            word = kept.err().map(|error| format!("what was found in {} is not kept: {error}", shown(path))).or(word);
         }
         Ok((opened, word))
     }

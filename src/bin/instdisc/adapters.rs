@@ -1,5 +1,6 @@
 //! `instdisc adapters`.
 
+use crate::say::result;
 use instdisc::gpu::adapters;
 use instdisc::{Error, Result};
 
@@ -18,13 +19,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     for (number, a) in all.iter().enumerate() {
         if args.json {
-            println!("{}", serde_json::json!({ "number": number, "adapter": a }));
+            result!("{}", serde_json::json!({ "number": number, "adapter": a }));
             continue;
         }
         let mib = |bytes: u64| bytes >> 20;
-        println!("{number}: {}", a.name);
-        println!("   {} through {}, {}{}", a.kind, a.backend, a.driver, if a.software { " (software)" } else { "" });
-        println!(
+        result!("{number}: {}", a.name);
+        result!("   {} through {}, {}{}", a.kind, a.backend, a.driver, if a.software { " (software)" } else { "" });
+        result!(
             "   largest binding {} MiB, largest buffer {} MiB, {} storage buffers a kernel, {} KiB workgroup memory, {} invocations",
             mib(a.max_binding),
             mib(a.max_buffer),
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             a.invocations
         );
         let yes = |on| if on { "yes" } else { "no" };
-        println!("   timestamps {}, 16-bit floats {}, subgroups {}", yes(a.timestamps), yes(a.f16), yes(a.subgroups));
+        result!("   timestamps {}, 16-bit floats {}, subgroups {}", yes(a.timestamps), yes(a.f16), yes(a.subgroups));
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ mod date;
 mod table;
 
 use crate::kernels::KernelArgs;
+use crate::say::{result, say};
 use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::name::shown;
 use instdisc::ops::{Form, GemmSizes, Problem};
 use instdisc::train::bench::{self, Bench, Case, Measurement, Options, cases, mark_fastest, profile};
 use instdisc::train::{Choices, tune};
@@ -126,7 +128,7 @@ impl Group {
                 }
                 (Err(error), None) | (Err(error @ Error::DeviceLost { .. }), _) => return Err(error),
                 (Err(error), Some(algorithm)) => {
-                    eprintln!("note: {} {} by {algorithm} is left out: {error}", case.name, case.shape);
+                    say!("note: {} {} by {algorithm} is left out: {error}", case.name, case.shape);
                 }
             }
         }
@@ -153,7 +155,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let gpu = Gpu::open(&OpenOptions { adapter: args.adapter.clone(), ..Default::default() })?;
     let gpu = args.kernels.tuned(&gpu, |gpu| problems(gpu, &args.options()))?;
     if !args.json {
-        println!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);
+        result!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);
     }
     if args.profile {
         return args.options().iter().try_for_each(|options| print_profile(&gpu, options, &args));
@@ -164,7 +166,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     if let Some(path) = &args.plot {
         checkpoint::write(path, bench::plot(&rows, &date::today())?.as_bytes())?;
-        eprintln!("drawn: {}", path.display());
+        say!("drawn: {}", shown(path));
     }
     if let Some(then) = earlier {
         compare(then, &rows, &args);
@@ -183,13 +185,13 @@ fn measure(gpu: &Gpu, args: &Args) -> Result<Vec<Measurement>> {
     let mut all = Vec::new();
     for round in 1..=args.repeat {
         if args.repeat > 1 {
-            eprintln!("round {round} of {}", args.repeat);
+            say!("round {round} of {}", args.repeat);
         }
         for group in &mut groups {
             group.measure(&bench)?;
             if round == args.repeat {
                 let rows = group.rows(args.variants.is_some());
-                rows.iter().for_each(|row| if args.json { println!("{}", row.json()) } else { table.row(row) });
+                rows.iter().for_each(|row| if args.json { result!("{}", row.json()) } else { table.row(row) });
                 all.extend(rows);
             }
         }
@@ -199,7 +201,7 @@ fn measure(gpu: &Gpu, args: &Args) -> Result<Vec<Measurement>> {
 
 fn can_draw(path: &Path) -> Result<()> {
     if path.extension().is_none_or(|end| !end.eq_ignore_ascii_case("svg")) {
-        return Err(Error::value("bench", "--plot", "a file that ends in .svg", path.display()));
+        return Err(Error::value("bench", "--plot", "a file that ends in .svg", shown(path)));
     }
     match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         Some(folder) => Err(Error::data(folder, "is no folder to draw into; make it first")),
@@ -211,7 +213,7 @@ fn compare(mut then: Vec<Measurement>, now: &[Measurement], args: &Args) {
     if let (Some(old), Some(new)) = (then.first(), now.first())
         && old.adapter != new.adapter
     {
-        eprintln!("note: compared with another adapter: {}", old.adapter);
+        say!("note: compared with another adapter: {}", old.adapter);
     }
     if let Some(text) = &args.filter {
         let meets = |row: &Measurement| row.case.contains(text.as_str()) || row.shape.contains(text.as_str());
@@ -219,7 +221,7 @@ fn compare(mut then: Vec<Measurement>, now: &[Measurement], args: &Args) {
     }
     let found = bench::compare(&then, now);
     if args.json {
-        found.iter().for_each(|comparison| println!("{}", comparison.json()));
+        found.iter().for_each(|comparison| result!("{}", comparison.json()));
     } else {
         table::comparison(&found, args.variants.is_some());
     }
@@ -246,13 +248,13 @@ fn problems(gpu: &Gpu, options: &[Options]) -> Result<Vec<Problem>> {
 fn print_profile(gpu: &Gpu, options: &Options, args: &Args) -> Result<()> {
     let found = profile(gpu, options)?;
     if args.json {
-        println!("{}", serde_json::to_string(&found).unwrap_or_default())
+        result!("{}", serde_json::to_string(&found).unwrap_or_default())
     } else {
-        print!("{}", found.text())
+        result!("{}", found.text().trim_end())
     }
     if let Some(path) = &args.trace {
         checkpoint::write(path, found.trace().as_bytes())?;
-        eprintln!("trace: {}, for ui.perfetto.dev", path.display());
+        say!("trace: {}, for ui.perfetto.dev", shown(path));
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `instdisc embed`.
 
+use crate::say::say;
 use crate::show::{self, DataArgs, Set};
 use clap::ValueEnum;
 use instdisc::data::Split;
 use instdisc::eval::{Layer, Matrix};
+use instdisc::name::shown;
 use instdisc::train::{Config, EmbedOptions, Embedded, Folder, features};
 use instdisc::{Error, Result, checkpoint};
 use std::path::{Path, PathBuf};
@@ -51,7 +53,7 @@ impl LayerArg {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.out.extension().is_none_or(|e| e != "npy") {
-        return Err(Error::value("embed", "--out", "a file name that ends in .npy", args.out.display()));
+        return Err(Error::value("embed", "--out", "a file name that ends in .npy", shown(&args.out)));
     }
     let gpu = show::gpu(args.adapter.as_deref())?;
     let trained = features(&gpu, &Folder::checkpoint(&args.run))?;
@@ -66,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     checkpoint::write(&args.out, &npy(&rows))?;
     checkpoint::write(&list, names.as_bytes())?;
     let (vectors, numbers) = (show::count(rows.rows(), "vector"), show::count(rows.cols, "number"));
-    eprintln!("{vectors} of {numbers} in {}, names in {}", args.out.display(), list.display());
+    say!("{vectors} of {numbers} in {}, names in {}", shown(&args.out), shown(&list));
     Ok(())
 }
 

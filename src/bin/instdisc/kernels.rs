@@ -1,5 +1,6 @@
 //! What several commands share about kernels: their options, and tuning with a bar.
 
+use crate::say::say;
 use crate::show;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -81,11 +82,11 @@ pub(crate) fn allow(gpu: &Gpu, winograd: Option<OnOff>) -> Gpu {
 /// The cache of `gpu`, and a word where something in it was passed over or there is none.
 pub(crate) fn cache(gpu: &Gpu) -> Cache {
     let Some(folder) = cache_folder() else {
-        eprintln!("note: no folder for a cache; set INSTDISC_CACHE to keep what is measured");
+        say!("note: no folder for a cache; set INSTDISC_CACHE to keep what is measured");
         return Cache::in_memory(gpu);
     };
     let (cache, word) = Cache::open(&folder, gpu);
-    word.iter().for_each(|word| eprintln!("note: {word}"));
+    word.iter().for_each(|word| say!("note: {word}"));
     cache
 }
 
@@ -99,8 +100,8 @@ pub(crate) fn known(gpu: &Gpu, cache: &Cache) -> Gpu {
 pub(crate) fn print_known(gpu: &Gpu, used: &Choices) {
     let tuned = used.iter().filter(|(problem, _)| gpu.choices().get(problem).is_some()).count();
     match tuned {
-        0 => eprintln!("note: no kernel of this run was tuned here yet, and a dry run tunes none: the static table chooses"),
-        _ => eprintln!("kernels: {tuned} of {} tuned earlier; a dry run tunes none", show::count(used.iter().count(), "problem")),
+        0 => say!("note: no kernel of this run was tuned here yet, and a dry run tunes none: the static table chooses"),
+        _ => say!("kernels: {tuned} of {} tuned earlier; a dry run tunes none", show::count(used.iter().count(), "problem")),
     }
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn tune(tuner: &Tuner, problems: &[Problem], cache: &mut Cache) -> Re
         _ if budget.is_finite() => format!(": {:.0} s at most", budget.max(0.0)),
         _ => format!(": about {estimate:.0} s"),
     };
-    eprintln!("kernels: {}, {} to measure{about}", show::count(problems.len(), "problem"), unknown.len());
+    say!("kernels: {}, {} to measure{about}", show::count(problems.len(), "problem"), unknown.len());
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("tuning {wide_bar} {pos}/{len} {msg}") {
         bar.set_style(style);
@@ -127,16 +128,16 @@ pub(crate) fn tune(tuner: &Tuner, problems: &[Problem], cache: &mut Cache) -> Re
     });
     bar.finish_and_clear();
     if let Err(error) = if measured > 0 { cache.save() } else { Ok(()) } {
-        eprintln!("note: what was measured is not kept: {error}");
+        say!("note: what was measured is not kept: {error}");
     }
     for found in &report.found {
         for out in &found.left_out {
-            eprintln!("note: {}: `{}` is left out: it {}", found.problem, out.algorithm, out.why);
+            say!("note: {}: `{}` is left out: it {}", found.problem, out.algorithm, out.why);
         }
     }
     let left = report.out_of_time();
     if left > 0 {
-        eprintln!(
+        say!(
             "note: no time was left for {left} of {}, where the preferred kernels stay; tune again to go on",
             show::count(report.found.len(), "problem")
         );
@@ -149,7 +150,7 @@ pub(crate) fn choose(gpu: &Gpu, effort: Effort, problems: &[Problem], cache: &mu
     let report = tune(&Tuner::new(gpu, effort), problems, cache);
     gpu.check()?;
     let faster = report.found.iter().filter(|found| found.algorithm != found.preferred).count();
-    eprintln!("kernels: {faster} computed otherwise than the static table prefers; {:.2} s", report.seconds);
+    say!("kernels: {faster} computed otherwise than the static table prefers; {:.2} s", report.seconds);
     let mut choices = Choices::default();
     choices.allow_winograd(gpu.choices().allows_winograd());
     Ok(report.choices(choices))

@@ -1,6 +1,7 @@
 //! `instdisc knn`.
 
 use crate::embed::{LayerArg, checkpoint_of};
+use crate::say::result;
 use crate::show::{self, DataArgs, Set};
 use instdisc::data::{Dataset, Split};
 use instdisc::eval::{accuracy, neighbours};
@@ -85,12 +86,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let truth: Vec<_> = judged.images.iter().map(class).collect();
     let seen = accuracy(&found, &truth, |row| bank.label(voting.images[row as usize] as usize), args.tau)?;
     if args.json {
-        println!(
+        result!(
             "{}",
             serde_json::json!({ "k": args.k, "tau": args.tau, "top1": seen.top1, "top5": seen.top5, "queries": seen.queries })
         );
     } else {
-        println!(
+        result!(
             "kNN, k = {}, tau = {}: top-1 {:.2} %, top-5 {:.2} % of {}",
             args.k,
             args.tau,

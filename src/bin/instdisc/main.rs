@@ -5,11 +5,13 @@ mod bench;
 mod embed;
 mod kernels;
 mod knn;
+mod say;
 mod selftest;
 mod show;
 mod train;
 mod tune;
 
+use crate::say::say;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say!("error: {error}");
             ExitCode::FAILURE
         }
     }

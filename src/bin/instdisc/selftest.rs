@@ -1,5 +1,6 @@
 //! `instdisc selftest`.
 
+use crate::say::result;
 use crate::show;
 use instdisc::selftest::{Selection, run as check_all};
 use instdisc::{Error, Result};
@@ -31,14 +32,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let gpu = show::gpu(args.adapter.as_deref())?;
     let start = Instant::now();
     if !args.json {
-        println!(
+        result!(
             "instdisc {} on {} ({}, {})",
             env!("CARGO_PKG_VERSION"),
             gpu.facts().name,
             gpu.facts().backend,
             gpu.facts().driver
         );
-        println!("{:14} {:>5} {:>14} {:>15}  verdict", "op", "cases", "worst forward", "worst gradient");
+        result!("{:14} {:>5} {:>14} {:>15}  verdict", "op", "cases", "worst forward", "worst gradient");
     }
     let selection = Selection { filter: args.filter.clone(), quick: !args.full };
     let verdicts = check_all(&gpu, &selection, |v| {
@@ -47,10 +48,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 "op": v.op, "cases": v.cases, "worst_forward": v.worst_forward, "worst_gradient": v.worst_gradient,
                 "passed": v.passed, "message": v.message, "adapter": gpu.facts().name, "driver": gpu.facts().driver,
             });
-            println!("{line}");
+            result!("{line}");
         } else {
             let verdict = if v.passed { "ok" } else { "FAILED" };
-            println!("{:14} {:>5} {:>14.3} {:>15.3}  {verdict} {}", v.op, v.cases, v.worst_forward, v.worst_gradient, v.message);
+            result!("{:14} {:>5} {:>14.3} {:>15.3}  {verdict} {}", v.op, v.cases, v.worst_forward, v.worst_gradient, v.message);
         }
     });
     let failed = verdicts.iter().filter(|v| !v.passed).count();
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Err(Error::value("selftest", "ops", "right on this adapter", got));
     }
     if !args.json {
-        println!("{} passed in {:.0} s", show::count(verdicts.len(), "op"), start.elapsed().as_secs_f64());
+        result!("{} passed in {:.0} s", show::count(verdicts.len(), "op"), start.elapsed().as_secs_f64());
     }
     Ok(())
 }

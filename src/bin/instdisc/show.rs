@@ -1,7 +1,9 @@
 //! What several commands share: opening adapter and images, and saying what was found.
 
+use crate::say::say;
 use instdisc::data::{Dataset, Limits, Opened, Options, Report, Split};
 use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::name::shown;
 use instdisc::train::tune::cache_folder;
 use instdisc::train::{EmbedOptions, Embedded, Features, Scans, embed, embed_skipping};
 use instdisc::{Error, Result};
@@ -13,7 +15,7 @@ pub(crate) fn gpu(name: Option<&str>) -> Result<Gpu> {
     let gpu = Gpu::open(&OpenOptions { adapter: name.map(str::to_owned), ..Default::default() })?;
     let facts = gpu.facts();
     let software = if facts.software { ", a software adapter: expect a hundredth of a GPU's speed" } else { "" };
-    eprintln!("adapter: {} ({}, {}{software})", facts.name, facts.backend, facts.driver);
+    say!("adapter: {} ({}, {}{software})", facts.name, facts.backend, facts.driver);
     Ok(gpu)
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Ope
         ..Options::default()
     };
     let (opened, word) = Scans::new(cache_folder()).open(set.path, &options)?;
-    word.iter().for_each(|word| eprintln!("note: {word}"));
+    word.iter().for_each(|word| say!("note: {word}"));
     Ok(opened)
 }
 
@@ -119,12 +121,12 @@ pub(crate) fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, one: &str
 fn report(path: &Path, report: &Report, classes: usize) {
     let labels = if classes == 0 { "no labels".to_owned() } else { count(classes, "class") };
     let known = if report.known == 0 { String::new() } else { format!("; {} known from an earlier opening", report.known) };
-    eprintln!("{}: {}, {labels}{known}", path.display(), count(report.images, "image"));
+    say!("{}: {}, {labels}{known}", shown(path), count(report.images, "image"));
     if !report.not_images.is_empty() {
-        eprintln!("  {} passed over: no image", count(report.not_images.len(), "file"));
+        say!("  {} passed over: no image", count(report.not_images.len(), "file"));
     }
     if report.over_limit > 0 {
-        eprintln!("  {} left out: over the limit a class", count(report.over_limit, "image"));
+        say!("  {} left out: over the limit a class", count(report.over_limit, "image"));
     }
     left_out("broken", report.skipped.len(), report.skipped.iter().map(|(path, reason)| (&**path, &**reason)));
 }
@@ -133,10 +135,10 @@ fn report(path: &Path, report: &Report, classes: usize) {
 fn left_out<'a>(why: &str, number: usize, images: impl Iterator<Item = (&'a Path, &'a str)>) {
     const NAMED: usize = 10;
     if number > 0 {
-        eprintln!("  {} left out: {why}", count(number, "image"));
-        images.take(NAMED).for_each(|(path, reason)| eprintln!("    {}: {reason}", path.display()));
+        say!("  {} left out: {why}", count(number, "image"));
+        images.take(NAMED).for_each(|(path, reason)| say!("    {}: {reason}", shown(path)));
     }
     if number > NAMED {
-        eprintln!("    and {} more", number - NAMED);
+        say!("    and {} more", number - NAMED);
     }
 }

@@ -2,8 +2,10 @@
 #![allow(clippy::print_stdout, reason = "what a command prints is its result")]
 
 use crate::kernels::{self, OnOff};
+use crate::say::{result, say};
 use crate::show;
 use instdisc::gpu::Gpu;
+use instdisc::name::shown;
 use instdisc::train::tune::{Basis, Effort, Report, Tuner, problems};
 use instdisc::train::{Choices, Config};
 use instdisc::{Error, Result};
@@ -83,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if let Some(path) = &args.import {
         let (count, ignored) = cache.import(path)?;
-        eprintln!("{}: {} taken over; {ignored}", path.display(), show::count(count, "measurement"));
+        say!("{}: {} taken over; {ignored}", shown(path), show::count(count, "measurement"));
         cache.save()?;
     }
     let effort = if args.full { Effort::Full } else { Effort::Quick };
@@ -96,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     gpu.check()?;
     if let Some(path) = &args.export {
         let count = cache.export(path)?;
-        eprintln!("{}: {}", path.display(), show::count(count, "measurement"));
+        say!("{}: {}", shown(path), show::count(count, "measurement"));
     }
     Ok(())
 }
@@ -125,7 +127,7 @@ fn print(gpu: &Gpu, report: &Report, json: bool) {
     if json {
         for found in &report.found {
             let facts = gpu.facts();
-            println!("{}", json!({ "adapter": facts.name, "driver": facts.driver, "gain": found.gain(), "found": found }));
+            result!("{}", json!({ "adapter": facts.name, "driver": facts.driver, "gain": found.gain(), "found": found }));
         }
         return;
     }
@@ -133,9 +135,15 @@ fn print(gpu: &Gpu, report: &Report, json: bool) {
     let problem = wide(&|i| report.found[i].problem.len()).max(7);
     let preferred = wide(&|i| report.found[i].preferred.len()).max(9);
     let chosen = wide(&|i| report.found[i].algorithm.len()).max(6);
-    println!(
+    result!(
         "{:problem$}  {:preferred$} {:>9}  {:chosen$} {:>9} {:>6} {:>7}",
-        "problem", "preferred", "ms", "chosen", "ms", "gain", "tried"
+        "problem",
+        "preferred",
+        "ms",
+        "chosen",
+        "ms",
+        "gain",
+        "tried"
     );
     let ms = |ms: Option<f64>| ms.map_or("-".into(), |ms| format!("{ms:.3}"));
     for found in &report.found {
@@ -146,7 +154,7 @@ fn print(gpu: &Gpu, report: &Report, json: bool) {
             Basis::OutOfTime => " (no time left)",
             Basis::Failed => " (failed)",
         };
-        println!(
+        result!(
             "{:problem$}  {:preferred$} {:>9}  {:chosen$} {:>9} {gain:>6} {:>7}{note}",
             found.problem,
             found.preferred,
@@ -157,7 +165,7 @@ fn print(gpu: &Gpu, report: &Report, json: bool) {
         );
     }
     let out: usize = report.found.iter().map(|found| found.left_out.len()).sum();
-    println!(
+    result!(
         "{} in {:.1} s; all together {} as fast as preferred; {} left out",
         show::count(report.found.len(), "problem"),
         report.seconds,

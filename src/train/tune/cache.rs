@@ -5,6 +5,7 @@ use super::{Effort, Found};
 use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
+use crate::name::shown;
 use crate::ops::Problem;
 use crate::train::cached;
 use std::collections::BTreeMap;
@@ -76,7 +77,7 @@ impl Cache {
         let path = folder.join(place.file());
         let (text, word) = cached::read(&path);
         let (entries, ignored) = read(&text.unwrap_or_default(), &place);
-        let word = word.or_else(|| (ignored != Ignored::default()).then(|| format!("{}: {ignored}", path.display())));
+        let word = word.or_else(|| (ignored != Ignored::default()).then(|| format!("{}: {ignored}", shown(&path))));
         (Self { path: Some(path), place, entries }, word)
     }
 

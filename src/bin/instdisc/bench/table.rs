@@ -1,5 +1,6 @@
 //! What was measured, for people.
 
+use crate::say::result;
 use instdisc::train::bench::{Case, Change, Comparison, Measurement, Roofline};
 
 /// The widths of the columns that say what was measured.
@@ -38,7 +39,7 @@ impl Table {
 
     pub(super) fn head(&self) {
         let begin = self.begin("case", "shape", "algorithm");
-        println!("{begin} {:>10} {:>7} {:>8} {:>8} {:>8}", "ms", "spread", "GFLOP/s", "GB/s", "of peak");
+        result!("{begin} {:>10} {:>7} {:>8} {:>8} {:>8}", "ms", "spread", "GFLOP/s", "GB/s", "of peak");
     }
 
     pub(super) fn row(&self, row: &Measurement) {
@@ -52,11 +53,11 @@ impl Table {
         }
         let begin = self.begin(&row.case, &row.shape, row.algorithm.as_deref().unwrap_or_default());
         let (spread, gflops, gbps) = (row.spread * 100.0, rate(row.gflops), rate(row.gbps));
-        println!("{}", format!("{begin} {ms:>10} {spread:>6.0}% {gflops:>8} {gbps:>8} {share:>8}{marks}").trim_end());
+        result!("{}", format!("{begin} {ms:>10} {spread:>6.0}% {gflops:>8} {gbps:>8} {share:>8}{marks}").trim_end());
         if let (Some(dispatches), Some(bytes), Some(images)) = (row.dispatches, row.peak_bytes, row.images_per_second) {
             let apart = row.dispatches_apart.unwrap_or(0);
             let text = format!("{dispatches} + {apart} dispatches, {} MiB, {images:.2} images/s", bytes >> 20);
-            println!("{}", self.begin("", &text, "").trim_end());
+            result!("{}", self.begin("", &text, "").trim_end());
         }
     }
 }
@@ -65,11 +66,11 @@ impl Table {
 pub(super) fn roofline(rows: &[Measurement], variants: bool) {
     let Some(roof) = Roofline::of(rows) else { return };
     let (flops, bytes) = (roof.flops / 1e9, roof.bytes_per_second / 1e9);
-    println!("\nroofline: {flops:.1} GFLOP/s, {bytes:.1} GB/s, ridge at {:.1} FLOP/byte", roof.ridge());
+    result!("\nroofline: {flops:.1} GFLOP/s, {bytes:.1} GB/s, ridge at {:.1} FLOP/byte", roof.ridge());
     let names = rows.iter().map(|row| (row.case.as_str(), row.shape.as_str(), row.algorithm.as_deref()));
     let table = Table::of_rows(names, variants);
     let begin = table.begin("case", "shape", "algorithm");
-    println!("{begin} {:>10} {:>8} {:>10} {:>10} {:>8}", "FLOP/byte", "bound", "attainable", "achieved", "of that");
+    result!("{begin} {:>10} {:>8} {:>10} {:>10} {:>8}", "FLOP/byte", "bound", "attainable", "achieved", "of that");
     for row in rows {
         let (Some(intensity), Some(attainable), Some(share)) =
             (row.flop_per_byte, row.attainable_gflops, row.fraction_of_attainable)
@@ -79,7 +80,7 @@ pub(super) fn roofline(rows: &[Measurement], variants: bool) {
         let begin = table.begin(&row.case, &row.shape, row.algorithm.as_deref().unwrap_or_default());
         let bound = if intensity < roof.ridge() { "memory" } else { "compute" };
         let achieved = row.gbps.map_or(f64::NAN, |gbps| gbps * intensity);
-        println!("{begin} {intensity:>10.2} {bound:>8} {attainable:>10.2} {achieved:>10.2} {share:>8.3}");
+        result!("{begin} {intensity:>10.2} {bound:>8} {attainable:>10.2} {achieved:>10.2} {share:>8.3}");
     }
 }
 
@@ -87,8 +88,8 @@ pub(super) fn roofline(rows: &[Measurement], variants: bool) {
 pub(super) fn comparison(found: &[Comparison], variants: bool) {
     let names = found.iter().map(|c| (c.case.as_str(), c.shape.as_str(), c.algorithm.as_deref()));
     let table = Table::of_rows(names, variants);
-    println!("\nnow / then:");
-    println!("{} {:>8} {:>8}", table.begin("case", "shape", "algorithm"), "time", "of peak");
+    result!("\nnow / then:");
+    result!("{} {:>8} {:>8}", table.begin("case", "shape", "algorithm"), "time", "of peak");
     for c in found {
         let change = match c.comparison {
             Change::Same => "",
@@ -98,7 +99,7 @@ pub(super) fn comparison(found: &[Comparison], variants: bool) {
             Change::Missing => "missing now",
         };
         let begin = table.begin(&c.case, &c.shape, c.algorithm.as_deref().unwrap_or_default());
-        println!("{}", format!("{begin} {:>8} {:>8}  {change}", rate(c.time_ratio), rate(c.fraction_ratio)).trim_end());
+        result!("{}", format!("{begin} {:>8} {:>8}  {change}", rate(c.time_ratio), rate(c.fraction_ratio)).trim_end());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Args, print};
 use crate::kernels;
+use crate::say::say;
 use crate::show::count;
 use instdisc::Result;
 use instdisc::gpu::Gpu;
@@ -18,7 +19,7 @@ pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Res
     let (steps, epochs) = (config.steps_per_epoch(), config.epochs as u64);
     let tuned = args.kernels.remembered(gpu);
     let mut run = Run::new(&tuned, config, source, None)?;
-    eprintln!("images: {}", run.feed());
+    say!("images: {}", run.feed());
     if args.kernels.effort().is_some() {
         kernels::print_known(&tuned, run.kernels());
     }
@@ -35,12 +36,12 @@ pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Res
     })?;
     let timed = ends.len().saturating_sub(1);
     let (Some(first), Some(last), true) = (ends.first(), ends.last(), timed > 0) else {
-        eprintln!("time: the run has a single step, and the first is no measure");
+        say!("time: the run has a single step, and the first is no measure");
         return Ok(());
     };
     let each = last.duration_since(*first).as_secs_f64() / timed as f64;
     let (epoch, all) = (each * steps as f64, each * (steps * epochs) as f64);
-    eprintln!(
+    say!(
         "time, by {}: {each:.*} s a step, {} an epoch of {}, {} for {}; without judging the features",
         count(timed, "timed step"),
         if each < 1.0 { 4 } else { 2 },

@@ -1,5 +1,6 @@
 //! What is said of a run before it begins.
 
+use crate::say::say;
 use crate::show::count;
 use instdisc::error::bytes;
 use instdisc::gpu::Gpu;
@@ -13,7 +14,7 @@ pub(super) fn config(config: &Config) {
         Loss::Softmax => "exact softmax".to_owned(),
         Loss::Nce { negatives, z, .. } => format!("NCE, {}, Z {z:?}", count(negatives, "negative")),
     };
-    eprintln!(
+    say!(
         "network: {:?} {:?}, width {}, stem {:?}, side {}, {}",
         net.block,
         net.blocks,
@@ -23,8 +24,8 @@ pub(super) fn config(config: &Config) {
         count(net.dim, "number")
     );
     let Method { tau, bank_keep, prox, bank, .. } = method;
-    eprintln!("loss: {loss}, tau {tau}, bank {bank:?}, bank_keep {bank_keep}, prox {prox}");
-    eprintln!(
+    say!("loss: {loss}, tau {tau}, bank {bank:?}, bank_keep {bank_keep}, prox {prox}");
+    say!(
         "training: batch {}{}, {} of {}, lr {} ({:?}), momentum {}, weight decay {}, seed {}, flip {}",
         config.batch,
         if config.accumulate > 1 { format!(" x {} parts", config.accumulate) } else { String::new() },
@@ -43,5 +44,5 @@ pub(super) fn config(config: &Config) {
 pub(super) fn memory(gpu: &Gpu, run: &mut Run) {
     let there_is =
         gpu.memory().map_or("how much there is, the driver does not say".into(), |most| format!("there are {}", bytes(most)));
-    eprintln!("device memory: {}; {there_is}", run.needs());
+    say!("device memory: {}; {there_is}", run.needs());
 }

@@ -1,8 +1,10 @@
 //! What is said of a run while it goes on.
 
 use super::Args;
+use crate::say::say;
 use crate::show::count;
 use indicatif::{ProgressBar, ProgressStyle};
+use instdisc::name::shown;
 use instdisc::train::{Config, Event};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -32,7 +34,7 @@ impl Progress {
 
     /// A line that stays.
     pub(super) fn say(&self, line: &str) {
-        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+        if self.terminal { self.bar.println(line) } else { say!("{line}") }
     }
 
     pub(super) fn show(&mut self, event: Event) {
@@ -44,12 +46,12 @@ impl Progress {
                     self.bar.set_position((step - 1) % self.steps + 1);
                     self.bar.set_message(text);
                 } else if step % 50 == 0 || step == 1 {
-                    eprintln!("step {step} epoch {epoch}/{} {text}", self.epochs);
+                    say!("step {step} epoch {epoch}/{} {text}", self.epochs);
                 }
             }
             Event::Skipped { epoch, path, reason } => {
                 // Its turn comes again in every epoch, and when features are judged.
-                let line = format!("skipped in epoch {epoch}: {}: {reason}", path.display());
+                let line = format!("skipped in epoch {epoch}: {}: {reason}", shown(&path));
                 if self.named.insert(path) {
                     self.say(&line);
                 }

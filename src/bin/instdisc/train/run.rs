@@ -3,8 +3,10 @@
 use super::progress::Progress;
 use super::{Args, dry_run, images, print};
 use crate::kernels;
+use crate::say::say;
 use crate::show::{self, Set, count};
 use instdisc::gpu::Gpu;
+use instdisc::name::shown;
 use instdisc::train::tune::problems_of;
 use instdisc::train::{Config, Folder, Outcome, Run, RunOptions, Source};
 use instdisc::{Error, Result};
@@ -33,17 +35,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let side = Config::decode_side(config.augmentation.side);
     if side != first {
         // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
-        eprintln!("at most {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
+        say!("at most {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
         dataset = Arc::from(show::open_images(&set, &args.images, side)?.dataset);
     }
     let test = if args.eval_every > 0 { images::of_test(args, side)? } else { None };
     print::config(&config);
-    notes.iter().for_each(|note| eprintln!("note: {note}"));
+    notes.iter().for_each(|note| say!("note: {note}"));
     if args.dry_run {
         return dry_run::run(args, &gpu, config, args.source(dataset));
     }
     let mut run = begin(args, &gpu, config, args.source(dataset))?;
-    eprintln!("images: {}", run.feed());
+    say!("images: {}", run.feed());
     print::memory(&gpu, &mut run);
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if raised.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step; Ctrl-C again to end at once");
+        say!("\nstopping after this step; Ctrl-C again to end at once");
     });
     handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
     let (eval_every, stop_after, profile, threads) = (args.eval_every, args.stop_after, args.profile, args.images.threads);
@@ -69,20 +71,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     progress.end();
     match run.profile() {
         Some(profile) => {
-            let folder = args.out.display();
-            eprint!("{}{}", profile.kernel_table(), profile.summary());
-            eprintln!("by dispatch: {folder}/profile.txt; trace for ui.perfetto.dev: {folder}/trace.json");
+            let folder = shown(&args.out);
+            say!("{}{}", profile.kernel_table(), profile.summary().trim_end());
+            say!("by dispatch: {folder}/profile.txt; trace for ui.perfetto.dev: {folder}/trace.json");
         }
-        None if args.profile > 0 => eprintln!("note: nothing was profiled: there were too few steps"),
+        None if args.profile > 0 => say!("note: nothing was profiled: there were too few steps"),
         None => {}
     }
     match outcome {
-        Outcome::Stopped => eprintln!("stopped at step {}; the same command with --resume goes on", run.progress().step),
-        Outcome::Done => eprintln!(
-            "done: step {}; features with `instdisc embed {} DATA --out FILE.npy`",
-            run.progress().step,
-            args.out.display()
-        ),
+        Outcome::Stopped => say!("stopped at step {}; the same command with --resume goes on", run.progress().step),
+        Outcome::Done => {
+            say!("done: step {}; features with `instdisc embed {} DATA --out FILE.npy`", run.progress().step, shown(&args.out))
+        }
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> 
     let gpu = &args.kernels.allow(gpu);
     if args.resume {
         if args.kernels.given() {
-            eprintln!("note: --tune and --winograd are for new runs; this one goes on by the kernels it began with");
+            say!("note: --tune and --winograd are for new runs; this one goes on by the kernels it began with");
         }
         return resume(args, gpu, config, source);
     }
@@ -104,7 +104,7 @@ fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> 
 
 fn resume(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> {
     let (run, note) = Run::resume(gpu, config, source, &args.out)?;
-    eprintln!("going on from step {}", run.progress().step);
-    note.iter().for_each(|note| eprintln!("note: {note}"));
+    say!("going on from step {}", run.progress().step);
+    note.iter().for_each(|note| say!("note: {note}"));
     Ok(run)
 }
