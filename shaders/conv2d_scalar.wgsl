@@ -166,7 +166,7 @@ fn grad_weight_any(
             }
         }
     }
-    sum = select(vec4(0.0), sum, o < vec4(size.co) & vec4(c < size.ci));
+    sum = select(vec4(0.0), sum, (o < vec4(size.co)) & vec4(c < size.ci));
     if ACCUMULATE && size.split == 1u {
         result[index] += sum;
     } else {

@@ -84,6 +84,8 @@ fn try_run(gpu: &Gpu, seed: u64) -> instdisc::Result<Run> {
     let config = Config {
         images: 12,
         names: 0,
+        limit: None,
+        exclude: Vec::new(),
         net: ResNetConfig { block: Block::Basic, blocks: vec![1, 1], width: 6, groups: 1, stem: Stem::Half, dim: 16 },
         method: Method { loss: Loss::Softmax, ..Method::default() },
         augmentation: Augmentation::paper(16),
@@ -232,6 +234,38 @@ fn an_application_encodes_and_submits_by_itself_and_shares_buffers() {
     println!(
         "scorecard embedding: encoded into the application's encoder, submitted by it, read by it; adopted buffer as input, unchanged"
     );
+}
+
+#[test]
+fn a_device_that_the_application_destroyed_without_a_word_is_a_lost_device() {
+    let options = RunOptions { eval_every: 0, ..RunOptions::default() };
+    type Call = (&'static str, fn(&Gpu, &mut Run, &RunOptions) -> instdisc::Result<()>);
+    let calls: [Call; 5] = [
+        ("train", |_, run, options| run.train(options, &mut |_| {}).map(drop)),
+        ("capture", |_, run, _| run.capture().map(drop)),
+        ("buffer and read", |gpu, _, _| gpu.buffer("x", 4).and_then(|buffer| gpu.read_now(&buffer, 0, 4)).map(drop)),
+        ("a tape", |gpu, _, _| {
+            let mut tape = Tape::new(gpu);
+            let x = tape.input("x", &[2, 4], Layout::Rows)?;
+            let y = ops::relu(&mut tape, x)?;
+            tape.keep(y)?;
+            let mut program = tape.compile()?;
+            program.write(x, &[1.0; 8])?;
+            program.run()?;
+            program.read(y).map(drop)
+        }),
+        ("a new run", |gpu, _, _| try_run(gpu, 3).map(drop)),
+    ];
+    for (name, call) in calls {
+        let app = App::new(wgpu::Limits::default());
+        let gpu = app.gpu();
+        let mut run = run(&gpu, 2);
+        app.device.destroy();
+        let error = call(&gpu, &mut run, &options).expect_err(name);
+        assert!(matches!(error, Error::DeviceLost { .. }), "{name}: {error}");
+        assert!(matches!(gpu.check(), Err(Error::DeviceLost { .. })), "{name}: the next call knows nothing of it");
+    }
+    println!("scorecard embedding: a device destroyed without notify_lost is a lost device to {} kinds of calls", calls.len());
 }
 
 #[test]

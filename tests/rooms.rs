@@ -11,7 +11,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &["name"]),
     ("shape", &["error"]),
     ("rng", &[]),
-    ("gpu", &["shape", "error", "rng"]),
+    ("gpu", &["shape", "error", "rng", "name"]),
     ("tape", &["gpu", "shape", "error", "rng"]),
     ("ops", &["tape", "gpu", "shape", "error", "rng"]),
     ("nn", &["ops", "tape", "gpu", "shape", "error", "rng"]),

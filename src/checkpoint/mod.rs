@@ -38,4 +38,4 @@ pub use fs::{Disk, Entry, Fs, Handle, Kind};
 pub use header::{MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS};
 pub use lines::JsonLines;
 pub use tensor::{DType, Tensor};
-pub use write::{clean, write, write_parts, write_parts_on};
+pub use write::{check_writable, clean, is_temporary, write, write_parts, write_parts_on};

@@ -2,6 +2,7 @@
 
 use super::fs::{Disk, Fs, Kind, patiently, started, write_all};
 use crate::error::{Error, Result};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,6 +116,24 @@ fn unique_name() -> String {
     let pid = std::process::id();
     let start = started(pid).ok().flatten().unwrap_or(0);
     format!("{PREFIX}{pid}-{start}-{}{SUFFIX}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Refuses a `path` that [`write()`] would refuse, for those who want to know before hours of work. A file is made beside it and
+/// removed; what stands at `path` is not touched.
+///
+/// # Errors
+/// Those of [`write()`], but for a full disk.
+pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let target = follow(&Disk, path)?;
+    let probe = target.with_file_name(unique_name());
+    let made = patiently(|| Disk.create(&probe)).and_then(|_| patiently(|| Disk.remove(&probe)));
+    made.map_err(|e| Error::io("creating a temporary file beside", path, e))
+}
+
+/// Whether a file of this name is a temporary one of [`write()`], perhaps of a writer that was killed.
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.to_str().and_then(writer).is_some()
 }
 
 /// Removes the temporary files in `folder` whose writers are dead, and says how many there were.

@@ -1,6 +1,6 @@
 //! Finding and opening an adapter.
 
-use super::{Wait, memory, trusted};
+use super::{Wait, driver_files, memory, trusted};
 use crate::error::{Error, Result};
 use serde::Serialize;
 
@@ -91,7 +91,7 @@ impl AdapterFacts {
 }
 
 fn found() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let instance = trusted::instance(wgpu::InstanceDescriptor::new_without_display_handle());
     let mut adapters: Vec<_> = instance.enumerate_adapters(wgpu::Backends::PRIMARY).wait();
     adapters.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     adapters.sort_by_key(|a| match a.get_info().device_type {
@@ -109,6 +109,12 @@ pub fn adapters() -> Vec<AdapterFacts> {
     found().iter().map(AdapterFacts::of).collect()
 }
 
+/// The error of there being no adapter at all; where the environment keeps the Vulkan loader from finding one, it says so.
+pub fn none_found() -> Error {
+    let parts = ["no Vulkan, Metal or DX12 driver was found".to_owned()].into_iter().chain(driver_files::fault());
+    Error::NoAdapter { reason: parts.collect::<Vec<_>>().join("; ") }
+}
+
 pub(super) fn open(options: &OpenOptions) -> Result<(wgpu::Device, wgpu::Queue, AdapterFacts)> {
     let mut all = found();
     let names: Vec<_> = all.iter().map(|a| a.get_info().name).collect();
@@ -121,8 +127,10 @@ pub(super) fn open(options: &OpenOptions) -> Result<(wgpu::Device, wgpu::Queue, 
             .or_else(|| names.iter().position(|n| n.to_lowercase().contains(&wanted.to_lowercase()))),
     };
     let Some(place) = place else {
+        if names.is_empty() {
+            return Err(none_found());
+        }
         let reason = match &options.adapter {
-            _ if names.is_empty() => "no Vulkan, Metal or DX12 driver was found".to_owned(),
             Some(wanted) => format!("none is called `{wanted}`; there are: {}", names.join(", ")),
             None => "none can run compute shaders".to_owned(),
         };

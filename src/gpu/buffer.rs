@@ -238,11 +238,9 @@ impl Read {
 
     fn take(&self) -> Result<Vec<u32>> {
         if let Some(Err(text)) = &lock(&self.answer).result {
-            self.gpu.check()?;
-            return Err(Error::Gpu { label: "mapping a read".into(), text: text.clone() });
+            return Err(self.gpu.refused("mapping a read", text.clone()));
         }
-        let view =
-            self.staging.slice(..).get_mapped_range().map_err(|e| Error::Gpu { label: "read".into(), text: e.to_string() })?;
+        let view = self.staging.slice(..).get_mapped_range().map_err(|e| self.gpu.refused("read", e.to_string()))?;
         let words = view.chunks_exact(4).take(self.words).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(words)
     }

@@ -8,6 +8,7 @@ mod adapter;
 mod buffer;
 mod choices;
 mod dispatch;
+mod driver_files;
 mod kernel;
 mod memory;
 mod peak;
@@ -17,7 +18,7 @@ mod trusted;
 mod uploads;
 mod watch;
 
-pub use adapter::{AdapterFacts, OpenOptions, adapters};
+pub use adapter::{AdapterFacts, OpenOptions, adapters, none_found};
 pub use buffer::{Buffer, Read};
 pub use choices::Choices;
 pub(crate) use dispatch::Dispatches;
@@ -238,8 +239,29 @@ impl Gpu {
         }
         Err(match error {
             wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { asked: bytes, held: self.bytes().0 },
-            other => Error::Gpu { label: label.to_owned(), text: other.to_string() },
+            other => return Err(self.refused(label, other.to_string())),
         })
+    }
+
+    /// The error of a call that wgpu refused: a fault of ours, unless the device is lost. An application's device has no callback
+    /// of ours that would tell.
+    pub(crate) fn refused(&self, label: &str, text: String) -> Error {
+        if !self.answers() {
+            self.notify_lost("it no longer answers; an application can tell why by `Gpu::notify_lost`");
+        }
+        self.check().err().unwrap_or_else(|| Error::Gpu { label: label.to_owned(), text })
+    }
+
+    /// Whether a buffer of four bytes can be made and mapped. On a lost device calls seem to succeed, and what they made is invalid.
+    fn answers(&self) -> bool {
+        let device = &self.inner.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let descriptor = wgpu::BufferDescriptor { label: Some("answer"), size: 4, usage, mapped_at_creation: false };
+        device.create_buffer(&descriptor).map_async(wgpu::MapMode::Read, .., drop);
+        let (invalid, full) = (validation.pop().wait().is_some(), memory.pop().wait().is_some());
+        !invalid || full
     }
 
     /// Hand a recorded batch to the queue.

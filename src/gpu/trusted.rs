@@ -17,6 +17,36 @@ impl Gpu {
     }
 }
 
+/// wgpu without the means to draw on a screen, where that is Vulkan's: with them a layer of Mesa looks for a Wayland server as soon as
+/// devices are listed, and prints an error of its own where there is no session, as in a container.
+#[cfg(target_os = "linux")]
+pub(super) fn instance(descriptor: wgpu::InstanceDescriptor) -> wgpu::Instance {
+    use wgpu::hal::{InstanceDescriptor, vulkan};
+    const SCREENS: [&std::ffi::CStr; 3] = [c"VK_KHR_wayland_surface", c"VK_KHR_xcb_surface", c"VK_KHR_xlib_surface"];
+    let hal = InstanceDescriptor {
+        name: "instdisc",
+        flags: descriptor.flags,
+        memory_budget_thresholds: descriptor.memory_budget_thresholds,
+        backend_options: descriptor.backend_options.clone(),
+        telemetry: None,
+        display: None,
+    };
+    let quiet: Box<vulkan::CreateInstanceCallback> = Box::new(|args| args.extensions.retain(|name| !SCREENS.contains(name)));
+    // SAFETY: the callback leaves out extensions that wgpu-hal asks for where they exist and does without elsewhere: it looks for
+    // them in this very list before it makes a surface, and this crate makes none.
+    match unsafe { vulkan::Instance::init_with_callback(&hal, Some(quiet)) } {
+        // SAFETY: the instance was made just now, and nobody else has it.
+        Ok(instance) => unsafe { wgpu::Instance::from_hal::<wgpu::hal::api::Vulkan>(instance) },
+        Err(_) => wgpu::Instance::new(descriptor),
+    }
+}
+
+/// wgpu as it is.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn instance(descriptor: wgpu::InstanceDescriptor) -> wgpu::Instance {
+    wgpu::Instance::new(descriptor)
+}
+
 /// The largest heap of the device's own memory, in bytes. Vulkan says it; `None` elsewhere.
 #[cfg(any(target_os = "linux", windows))]
 pub(super) fn memory(adapter: &wgpu::Adapter) -> Option<u64> {

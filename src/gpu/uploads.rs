@@ -70,7 +70,7 @@ impl Uploads {
         let bytes: &[u8] = bytemuck::cast_slice(words);
         let size = bytes.len() as u64;
         let view = staging.wgpu().slice(..size).get_mapped_range_mut();
-        view.map_err(|e| Error::Gpu { label: "upload".into(), text: e.to_string() })?.copy_from_slice(bytes);
+        view.map_err(|e| self.gpu.refused("upload", e.to_string()))?.copy_from_slice(bytes);
         let commands = self.gpu.scoped("upload", 0, || {
             staging.wgpu().unmap();
             let mut encoder = self.gpu.inner.device.create_command_encoder(&Default::default());
@@ -110,7 +110,7 @@ impl Staging {
             gpu.poll()?;
         }
         match lock(&self.mapped).take() {
-            Some(Err(text)) => Err(Error::Gpu { label: "mapping an upload".into(), text }),
+            Some(Err(text)) => Err(gpu.refused("mapping an upload", text)),
             _ => Ok(self.buffer),
         }
     }

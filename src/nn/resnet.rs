@@ -69,6 +69,15 @@ impl ResNetConfig {
         };
         Ok(Self { block, blocks, width: 64, groups: 1, stem, dim: 128 })
     }
+
+    /// The name of the network with these blocks, if it has one.
+    pub fn arch(&self) -> Option<&'static str> {
+        let alike = |arch: &&str| {
+            Self::named(arch, self.stem)
+                .is_ok_and(|named| named.block == self.block && named.blocks == self.blocks && named.groups == self.groups)
+        };
+        ["resnet18", "resnet34", "resnet50"].into_iter().find(alike)
+    }
 }
 
 /// A residual network with an embedding head.

@@ -61,6 +61,10 @@ pub struct Choices {
     pub seed: Option<u64>,
     /// Mirror half of the images.
     pub flip: Option<bool>,
+    /// Of each class of the folder at most so many images.
+    pub limit: Option<usize>,
+    /// Patterns of files that are left out.
+    pub exclude: Vec<String>,
     /// The paper's values for what is left open.
     pub preset: Option<Preset>,
 }
@@ -72,6 +76,12 @@ pub struct Config {
     pub images: usize,
     /// A checksum of the images' names in order.
     pub names: u32,
+    /// Of each class of the folder at most so many images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Patterns of files that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// The network.
     pub net: ResNetConfig,
     /// The loss and the bank.
@@ -107,15 +117,6 @@ pub const SOFTMAX_IMAGES: usize = 262_144;
 /// Images below which a frozen Z is known not to train.
 const FROZEN_Z_IMAGES: usize = 50_000;
 
-/// The paper's value for a preset, ours without one.
-fn paper<T>(preset: Option<Preset>, cifar: T, imagenet: T, other: T) -> T {
-    match preset {
-        Some(Preset::PaperCifar) => cifar,
-        Some(Preset::PaperImagenet) => imagenet,
-        None => other,
-    }
-}
-
 impl Choices {
     /// The configuration for `images` images whose shorter side is `side` in the middle (the median), with the names' checksum,
     /// and what the user should know about it.
@@ -126,49 +127,38 @@ impl Choices {
     /// # Errors
     /// [`Error::Value`] for what cannot be: unknown names, fewer than 2 images, a batch of 0, rates that are not positive.
     pub fn resolve(&self, images: usize, side: usize, names: u32) -> Result<(Config, Vec<String>)> {
-        let preset = self.preset;
         if images < 2 {
             return Err(Error::value("train", "DATA", "at least 2 images, to tell apart", images));
         }
+        let asked = self.with_preset();
         let natural = [32, 64, 128].into_iter().find(|s| side <= s * 3 / 2).unwrap_or(224);
-        let size = self.size.unwrap_or(paper(preset, 32, 224, natural));
+        let size = asked.size.unwrap_or(natural);
         let small = size <= 64;
-        let stem = self.stem.unwrap_or(if small { Stem::Cifar } else { Stem::Imagenet });
-        let arch = self.arch.as_deref().unwrap_or(paper(preset, "resnet18", "resnet50", "resnet18"));
-        let named = ResNetConfig::named(arch, stem)?;
-        let net = ResNetConfig { width: self.width.unwrap_or(named.width), dim: self.dim.unwrap_or(named.dim), ..named };
+        let stem = asked.stem.unwrap_or(if small { Stem::Cifar } else { Stem::Imagenet });
+        let named = ResNetConfig::named(asked.arch.as_deref().unwrap_or("resnet18"), stem)?;
+        let net = ResNetConfig { width: asked.width.unwrap_or(named.width), dim: asked.dim.unwrap_or(named.dim), ..named };
         let default_loss = if images <= SOFTMAX_IMAGES { "softmax" } else { "nce" };
-        let loss = match self.loss.as_deref().unwrap_or(paper(preset, "softmax", "nce", default_loss)) {
-            "softmax" => Loss::Softmax,
-            "nce" => {
-                let z = self.z.unwrap_or(paper(preset, ZRule::Ema, ZRule::First, ZRule::Ema));
-                // The released code draws the own row too; with few images that is most of the time.
-                Loss::Nce { negatives: self.negatives.unwrap_or(4096), z, exclude_own: preset.is_none() }
-            }
+        let loss = match asked.loss.as_deref().unwrap_or(default_loss) {
+            "softmax" => self.check_softmax().map(|()| Loss::Softmax)?,
+            "nce" => self.noise_contrastive(),
             other => return Err(Error::value("train", "--loss", "softmax or nce", other)),
         };
-        if loss == Loss::Softmax && (self.negatives.is_some() || self.z.is_some()) {
-            return Err(Error::value(
-                "train",
-                "--negatives, --z",
-                "left out with the exact softmax, or given with --loss nce",
-                "given",
-            ));
-        }
-        let tau = self.tau.unwrap_or(paper(preset, 0.1, 0.07, if small { 0.1 } else { 0.07 }));
+        let tau = asked.tau.unwrap_or(if small { 0.1 } else { 0.07 });
         let (bank_keep, prox) = (self.bank_keep.unwrap_or(0.5), self.prox.unwrap_or(0.0));
         let method = Method { loss, tau, bank_keep, prox, bank: self.bank.unwrap_or_default() };
-        let flip = self.flip.unwrap_or(paper(preset, false, true, false));
+        let flip = asked.flip == Some(true);
         let mut augmentation = Augmentation { flip: if flip { 0.5 } else { 0.0 }, ..Augmentation::paper(size) };
         if small {
             // Means and deviations of CIFAR-10, which small pictures are nearer to.
             augmentation.mean = [0.4914, 0.4822, 0.4465];
             augmentation.deviation = [0.2023, 0.1994, 0.2010];
         }
-        let wanted = self.batch.unwrap_or(paper(preset, 128, 256, if size > 64 { 64 } else { 128 }));
+        let wanted = asked.batch.unwrap_or(if size > 64 { 64 } else { 128 });
         let config = Config {
             images,
             names,
+            limit: self.limit,
+            exclude: self.exclude.clone(),
             net,
             method,
             augmentation,
@@ -178,11 +168,27 @@ impl Choices {
             lr: self.lr.unwrap_or(0.03),
             schedule: self.schedule.unwrap_or(Schedule::Step),
             momentum: self.momentum.unwrap_or(0.9),
-            weight_decay: self.weight_decay.unwrap_or(paper(preset, 5e-4, 1e-4, if small { 5e-4 } else { 1e-4 })),
+            weight_decay: asked.weight_decay.unwrap_or(if small { 5e-4 } else { 1e-4 }),
             seed: self.seed.unwrap_or(0),
         };
         config.check()?;
         Ok((config.clone(), self.notes(&config, wanted)))
+    }
+
+    /// The noise-contrastive loss that was asked for.
+    pub(super) fn noise_contrastive(&self) -> Loss {
+        let asked = self.with_preset();
+        // The released code draws the own row too; with few images that is most of the time.
+        let exclude_own = self.preset.is_none();
+        Loss::Nce { negatives: asked.negatives.unwrap_or(4096), z: asked.z.unwrap_or(ZRule::Ema), exclude_own }
+    }
+
+    /// Refuse what means nothing to the exact softmax.
+    pub(super) fn check_softmax(&self) -> Result<()> {
+        if self.negatives.is_none() && self.z.is_none() {
+            return Ok(());
+        }
+        Err(Error::value("train", "--negatives, --z", "left out with the exact softmax, or given with --loss nce", "given"))
     }
 
     fn notes(&self, config: &Config, wanted: usize) -> Vec<String> {

@@ -5,8 +5,11 @@ use crate::error::{Error, Result};
 use crate::gpu::{Choices, Gpu};
 use std::path::{Path, PathBuf};
 
+/// Its name.
+pub(super) const FILE: &str = "kernels.json";
+
 fn path(folder: &Path) -> PathBuf {
-    folder.join("kernels.json")
+    folder.join(FILE)
 }
 
 /// Everything that is in force: what a step `used`, and what `gpu` has chosen for other problems.

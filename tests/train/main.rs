@@ -102,6 +102,8 @@ fn config(images: usize, loss: Loss, epochs: usize) -> Config {
     Config {
         images,
         names: 0,
+        limit: None,
+        exclude: Vec::new(),
         net,
         method: Method { loss, tau: 0.1, bank_keep: 0.5, prox: 0.0, ..Method::default() },
         augmentation: Augmentation { flip: 0.5, ..Augmentation::paper(16) },

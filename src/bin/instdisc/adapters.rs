@@ -1,8 +1,8 @@
 //! `instdisc adapters`.
 
 use crate::say::result;
-use instdisc::gpu::adapters;
-use instdisc::{Error, Result};
+use instdisc::Result;
+use instdisc::gpu::{adapters, none_found};
 
 /// List the graphics adapters that can train, the best first
 #[derive(clap::Args)]
@@ -15,7 +15,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let all = adapters();
     if all.is_empty() {
-        return Err(Error::NoAdapter { reason: "no Vulkan, Metal or DX12 driver was found".into() });
+        return Err(none_found());
     }
     for (number, a) in all.iter().enumerate() {
         if args.json {

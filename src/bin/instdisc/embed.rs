@@ -1,13 +1,14 @@
 //! `instdisc embed`.
 
+use crate::array;
 use crate::say::say;
 use crate::show::{self, DataArgs, Set};
 use clap::ValueEnum;
 use instdisc::data::Split;
-use instdisc::eval::{Layer, Matrix};
+use instdisc::eval::Layer;
 use instdisc::name::shown;
 use instdisc::train::{Config, EmbedOptions, Embedded, Folder, features};
-use instdisc::{Error, Result, checkpoint};
+use instdisc::{Result, checkpoint};
 use std::path::{Path, PathBuf};
 
 /// Write a vector for every image: a NumPy array, and a text file with the images' names in the order of its rows
@@ -52,9 +53,7 @@ impl LayerArg {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.out.extension().is_none_or(|e| e != "npy") {
-        return Err(Error::value("embed", "--out", "a file name that ends in .npy", shown(&args.out)));
-    }
+    array::check(&args.out)?;
     let gpu = show::gpu(args.adapter.as_deref())?;
     let trained = features(&gpu, &Folder::checkpoint(&args.run))?;
     let split = if args.test { Split::Test } else { Split::Train };
@@ -64,26 +63,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
     let Embedded { rows, images, .. } = show::vectors(&gpu, &trained, &dataset, &args.images, options)?;
     let names: String = images.iter().flat_map(|&i| [dataset.name(i as usize), "\n"]).collect();
-    let list = args.out.with_extension("txt");
-    checkpoint::write(&args.out, &npy(&rows))?;
+    let list = array::list(&args.out);
+    checkpoint::write(&args.out, &array::encode(&rows))?;
     checkpoint::write(&list, names.as_bytes())?;
     let (vectors, numbers) = (show::count(rows.rows(), "vector"), show::count(rows.cols, "number"));
     say!("{vectors} of {numbers} in {}, names in {}", shown(&args.out), shown(&list));
     Ok(())
-}
-
-/// A NumPy file, version 1.0, of little-endian 32-bit floats.
-fn npy(rows: &Matrix) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows.rows(), rows.cols);
-    // Magic, version and length are ten bytes; the header ends in a newline at a multiple of 64.
-    let padding = 63 - (10 + header.len()) % 64;
-    header.push_str(&" ".repeat(padding));
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(rows.values.iter().flat_map(|v| v.to_le_bytes()));
-    bytes
 }
 
 /// Where a run's checkpoint is, for the other commands.

@@ -1,6 +1,7 @@
 //! The command line of instdisc.
 
 mod adapters;
+mod array;
 mod bench;
 mod embed;
 mod kernels;

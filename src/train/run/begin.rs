@@ -12,6 +12,7 @@ use crate::train::pace::Pace;
 use crate::train::{Config, Folder, TrainingStep, kernels, memory};
 use std::collections::VecDeque;
 use std::path::Path;
+use std::time::Instant;
 
 impl Run {
     /// Begin a run. With `folder` it must not exist or be empty; a first checkpoint is written there at once, so that
@@ -55,7 +56,8 @@ impl Run {
         Ok(run)
     }
 
-    /// Go on with the run in `folder` from its checkpoint, which must have been made with the same `config`.
+    /// Go on with the run in `folder` from its checkpoint, which must have been made with the same `config`, but for its epochs:
+    /// these may be more, which stretches the schedule from here on.
     ///
     /// Products and convolutions are computed by the algorithms that its `kernels.json` names, whatever `gpu` has chosen; in a folder
     /// without that file, by those of `gpu`. On the same adapter and driver the run ends with the same bits as if it had not
@@ -65,26 +67,25 @@ impl Run {
     /// [`Error::Data`] for a missing checkpoint or damaged choices, [`Error::Checkpoint`] for a damaged or foreign
     /// checkpoint; [`Error::Limit`], [`Error::OutOfMemory`].
     pub fn resume(gpu: &Gpu, config: Config, source: impl Into<Source>, folder: &Path) -> Result<(Self, Option<String>)> {
-        let path = Folder::checkpoint(folder);
-        if !path.is_file() {
-            return Err(Error::data(
-                folder,
-                "has no checkpoint `last.safetensors` to resume from; leave --resume out, and name a new or empty folder, to begin a run",
-            ));
-        }
+        let path = Folder::resumable(folder)?;
+        let mut held = Folder::reopen(folder)?;
         let file = File::load(&path)?;
         let (stored, progress, adapter) = checkpoint::describe(&path, &file)?;
-        if let Some(difference) = difference(&stored, &config)? {
-            let reason =
-                format!("was made with another configuration ({difference}); repeat the run's options, or begin a new one");
+        if let Some(difference) = stored.difference(&config) {
+            let reason = format!("was made with other settings ({difference}); leave out what differs, or begin a new run");
             return Err(Error::Checkpoint { path, offset: 0, reason });
         }
+        let longer = config.epochs > stored.epochs;
         let stored = kernels::read(folder)?;
         let gpu = stored.as_ref().map_or_else(|| gpu.clone(), |choices| gpu.with_choices(choices.clone()));
         let mut run = Self::prepare(&gpu, config, source.into())?;
         checkpoint::restore(&path, &file, &mut run.store)?;
         run.progress = progress;
-        run.folder = Some(Folder::reopen(folder, progress.step)?);
+        held.take_back(progress.step)?;
+        if longer {
+            held.write_config(&run.config)?;
+        }
+        run.folder = Some(held);
         let used = run.step.program().choices();
         let in_force = kernels::in_force(&gpu, used);
         if stored.as_ref() != Some(&in_force) {
@@ -151,6 +152,7 @@ impl Run {
             supply,
             progress,
             folder: None,
+            saved: Instant::now(),
             pending,
             words,
             pace,
@@ -175,17 +177,4 @@ impl Run {
             other => other,
         })
     }
-}
-
-/// The first setting in which two configurations differ, in words.
-fn difference(stored: &Config, asked: &Config) -> Result<Option<String>> {
-    if stored == asked {
-        return Ok(None);
-    }
-    let fault = |e: serde_json::Error| Error::value("run", "config", "serialisable", e);
-    let (stored, asked) = (serde_json::to_value(stored).map_err(fault)?, serde_json::to_value(asked).map_err(fault)?);
-    let fields = stored.as_object().into_iter().flatten();
-    let differs = fields.filter(|(key, value)| asked.get(key.as_str()) != Some(*value));
-    let words = differs.map(|(key, value)| format!("`{key}` was {value} and is now {}", asked[key.as_str()]));
-    Ok(Some(words.collect::<Vec<_>>().join("; ")))
 }

@@ -14,7 +14,7 @@ const AHEAD: usize = 2;
 impl Run {
     /// Train until the schedule's end, `stop_after`, or a stop from outside.
     ///
-    /// With a folder, a checkpoint is written after every epoch and at a stop.
+    /// With a folder, a checkpoint is written after every epoch, in between by [`RunOptions::save_every`], and at a stop.
     ///
     /// # Errors
     /// [`Error::Data`](crate::Error::Data) for an image that cannot be read; [`Error::NotFinite`](crate::Error::NotFinite) with tensor and step where the numbers
@@ -60,6 +60,12 @@ impl Run {
                 on(Event::Epoch { epoch, loss, seconds, waited: idle, skipped, evaluation });
                 self.pace.leave_out(ended);
                 continue;
+            }
+            if self.folder.is_some() && options.save_every.is_some_and(|time| self.saved.elapsed() >= time) {
+                let began = Instant::now();
+                self.drain(options, on)?;
+                self.save()?;
+                self.pace.leave_out(began);
             }
             let asked = Instant::now();
             if !batches.wait(&options.stop) {

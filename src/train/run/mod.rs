@@ -24,6 +24,7 @@ use crate::tape::Store;
 use events::tell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 use steps::Pending;
 
 /// A training run: a network, its bank, and the images it tells apart.
@@ -44,6 +45,8 @@ pub struct Run {
     supply: Supply,
     progress: Progress,
     folder: Option<Folder>,
+    /// When the last checkpoint was written, or the run began.
+    saved: Instant,
     pending: VecDeque<Pending>,
     words: usize,
     pace: Pace,
@@ -111,7 +114,9 @@ impl Run {
         let Some(folder) = self.folder.as_mut() else { return Ok(()) };
         let file = checkpoint::capture(&self.store, &self.config, self.progress, self.gpu.facts())?;
         checkpoint::check_finite(&file, self.progress.step)?;
-        folder.save(&file)
+        folder.save(&file)?;
+        self.saved = Instant::now();
+        Ok(())
     }
 
     /// The state as a checkpoint file in memory.

@@ -3,6 +3,7 @@
 use crate::data::Dataset;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// What a run does besides what its [`Config`](crate::train::Config) says; none of it changes the weights.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct RunOptions {
     pub threads: usize,
     /// Steps between lines of the log.
     pub log_every: u64,
+    /// Save a checkpoint when so much time has passed since the last one, beside those at the end of each epoch; `None` for never.
+    pub save_every: Option<Duration>,
     /// Profile so many steps, once a few have warmed up and as many more were timed as they are; see [`Run::profile`](super::Run::profile).
     pub profile: usize,
     /// Raised from outside to stop after the current step.
@@ -25,6 +28,16 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { test: None, eval_every: 1, stop_after: None, threads: 0, log_every: 50, profile: 0, stop: Arc::default() }
+        let save_every = Some(Duration::from_secs(600));
+        Self {
+            test: None,
+            eval_every: 1,
+            stop_after: None,
+            threads: 0,
+            log_every: 50,
+            save_every,
+            profile: 0,
+            stop: Arc::default(),
+        }
     }
 }

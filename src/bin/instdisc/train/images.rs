@@ -1,9 +1,11 @@
 //! What a run has to know of its images before it begins.
 
 use super::Args;
-use crate::show::{self, Set};
+use crate::show::{self, Set, count};
 use instdisc::data::{CifarBinary, Dataset, Split};
+use instdisc::train::Folder;
 use instdisc::{Error, Result};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The images to judge features with, if others than those that are trained on.
@@ -32,6 +34,30 @@ pub(super) fn median_side(dataset: &dyn Dataset, skip_broken: bool) -> Result<us
         (None, Some(error)) => Err(error),
         (None, None) => Err(Error::value("train", "images", "at least 2 images", 0)),
     }
+}
+
+/// Refuse images that are not those with which the run in `--out` began.
+pub(super) fn check_same(args: &Args, dataset: &dyn Dataset) -> Result<()> {
+    let Some(began) = Folder::images(&args.out)? else { return Ok(()) };
+    let then: BTreeSet<&str> = began.iter().map(String::as_str).collect();
+    let now: BTreeSet<&str> = (0..dataset.len()).map(|i| dataset.name(i)).collect();
+    let told = |what: &str, names: Vec<&str>| {
+        const NAMED: usize = 5;
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        let some = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| format!("{} {what} ({some}{more})", count(names.len(), "image")))
+    };
+    let came = told("came", now.difference(&then).copied().collect());
+    let went = told("went", then.difference(&now).copied().collect());
+    let changes: Vec<String> = came.into_iter().chain(went).collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "since the run began {}; put back what went and take away what came, or add --skip-broken to go on without both, or begin a new run with another --out",
+        changes.join(" and ")
+    );
+    Err(Error::data(&args.data, reason))
 }
 
 /// A checksum of the names of all images.

@@ -133,7 +133,10 @@ pub(crate) struct Args {
     /// Time so many steps dispatch by dispatch, once the first are done: profile.txt, profile.json and trace.json in --out
     #[arg(long, value_name = "STEPS", default_value_t = 0, hide_default_value = true)]
     profile: usize,
-    /// Go on with the run in --out, with the same options
+    /// Write a checkpoint after so many minutes, beside those at the end of each epoch; 0 for none
+    #[arg(long, value_name = "MINUTES", default_value_t = 10.0, allow_negative_numbers = true)]
+    save_every: f64,
+    /// Go on with the run in --out. Settings that are not given are as in its config.json; --epochs may be more
     #[arg(long)]
     resume: bool,
     /// The paper's values for what is left open
@@ -220,6 +223,8 @@ impl Args {
             weight_decay: self.weight_decay,
             seed: self.seed,
             flip: self.flip.map(|f| f == OnOff::On),
+            limit: self.limit,
+            exclude: Vec::new(),
             preset: self.preset.map(|p| match p {
                 PresetArg::PaperCifar => Preset::PaperCifar,
                 PresetArg::PaperImagenet => Preset::PaperImagenet,

@@ -12,26 +12,40 @@ use instdisc::train::{Config, Folder, Outcome, Run, RunOptions, Source};
 use instdisc::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
+    if !(0.0..=1e6).contains(&args.save_every) {
+        return Err(Error::value("train", "--save-every", "minutes, between 0 and a million", args.save_every));
+    }
+    let stored = if args.resume { Some(resumed(args)?) } else { None };
+    if stored.is_none() && !args.dry_run {
+        Folder::check_new(&args.out)?;
+    }
     let gpu = show::gpu(args.adapter.as_deref())?;
     // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
-    let first = Config::decode_side(args.size.unwrap_or(224));
+    let size = stored.as_ref().map(|config| config.augmentation.side).or(args.size);
+    let first = Config::decode_side(size.unwrap_or(224));
     let set = Set {
         labels: args.labels.as_deref(),
-        limit: args.limit,
+        limit: stored.as_ref().map_or(args.limit, |config| config.limit),
         // What broke since the run began keeps its row of the bank.
         names: if args.resume && args.images.skip_broken { Folder::images(&args.out)?.map(Arc::from) } else { None },
         ..Set::of(&args.data)
     };
     let mut dataset = show::images(&set, &args.images, first)?;
-    let (config, notes) = args.choices().resolve(
-        dataset.len(),
-        images::median_side(&*dataset, args.images.skip_broken)?,
-        images::names(&*dataset),
-    )?;
+    let names = images::names(&*dataset);
+    let (config, notes) = match stored {
+        Some(config) => {
+            images::check_same(args, &*dataset)?;
+            (Config { images: dataset.len(), names, ..config }, Vec::new())
+        }
+        None => {
+            let side = images::median_side(&*dataset, args.images.skip_broken)?;
+            args.choices().resolve(dataset.len(), side, names)?
+        }
+    };
     let side = Config::decode_side(config.augmentation.side);
     if side != first {
         // The network turns out to take smaller images: what it sees must not depend on whether --size was given.
@@ -58,7 +72,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     });
     handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
     let (eval_every, stop_after, profile, threads) = (args.eval_every, args.stop_after, args.profile, args.images.threads);
-    let options = RunOptions { test, eval_every, stop_after, threads, profile, stop, ..RunOptions::default() };
+    let save_every = (args.save_every > 0.0).then(|| Duration::from_secs_f64(60.0 * args.save_every));
+    let options = RunOptions { test, eval_every, stop_after, threads, save_every, profile, stop, ..RunOptions::default() };
     let mut progress = Progress::new(run.config(), args);
     let mut first = true;
     let outcome = run.train(&options, &mut |event| {
@@ -85,6 +100,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The settings with which the run in `--out` goes on: its own, but for epochs.
+fn resumed(args: &Args) -> Result<Config> {
+    let stored = Folder::config(&args.out)?;
+    let asked = args.choices().over(&stored)?;
+    if let Some(difference) = stored.difference(&asked) {
+        let reason = format!(
+            "the run began with other settings ({difference}); leave these options out to go on with the run's own, or begin a new run with another --out"
+        );
+        return Err(Error::data(args.out.join("config.json"), reason));
+    }
+    if asked.epochs > stored.epochs {
+        say!(
+            "note: {} epochs instead of {}: from here on the learning rate is that of the longer schedule",
+            asked.epochs,
+            stored.epochs
+        );
+    }
+    Ok(asked)
 }
 
 fn begin(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<Run> {
