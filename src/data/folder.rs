@@ -264,6 +264,7 @@ impl InOrder {
 }
 
 fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
+    options.meter.iter().for_each(|meter| meter.begin(files.len() as u64));
     let (next, full, now) = (AtomicUsize::new(0), AtomicBool::new(false), SystemTime::now());
     let in_order = Mutex::new(InOrder::default());
     let work = || {
@@ -293,6 +294,7 @@ fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
             in_order.unread += usize::from(unread);
             in_order.good.extend(print.zip(good).filter(|_| lasting));
             in_order.add(i, read, options);
+            options.meter.iter().for_each(|meter| meter.count(1));
             full.store(in_order.full, Ordering::Relaxed);
         }
     };

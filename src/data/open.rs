@@ -1,6 +1,6 @@
 //! Opening a folder, whichever kind of data set it holds.
 
-use super::{CifarBinary, Dataset, Known, LabelFile, LabelRules, Labelled};
+use super::{CifarBinary, Dataset, Known, LabelFile, LabelRules, Labelled, Meter};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub struct Options {
     /// are left out, and what went or broke since keeps its place, as an error when it is asked for. `limit` and
     /// `skip_broken` then change nothing.
     pub names: Option<Arc<[String]>>,
+    /// Where a folder of images counts the files that it has listed, and then those that it has read, of how many.
+    pub meter: Option<Arc<Meter>>,
     /// Files of a folder of images that need not be read to be opened; what was found under other `limits` has no place here.
     pub known: Option<Arc<Known>>,
 }
@@ -79,6 +81,7 @@ impl Default for Options {
             labels: None,
             classes: None,
             names: None,
+            meter: None,
             known: None,
         }
     }

@@ -22,13 +22,13 @@ fn a_runs_folder_is_never_overwritten_and_never_guessed() {
     let bytes = checkpoint(&place.path("run"));
     refused(&train(&data, &out, &[]), &["run", "not empty", "--resume"]);
     // Another configuration is named by what differs; other images too.
-    refused(&train(&data, &out, &["--resume", "--lr", "0.5"]), &["last.safetensors", "another configuration", "`lr` was", "0.5"]);
-    refused(&train(&data, &out, &["--resume", "--loss", "nce"]), &["another configuration", "`method` was"]);
+    refused(&train(&data, &out, &["--resume", "--lr", "0.5"]), &["config.json", "--lr 0.03, now 0.5"]);
+    refused(&train(&data, &out, &["--resume", "--loss", "nce"]), &["--loss softmax, now nce"]);
     place.picture("data/a/new.png", 20, 20, 99);
-    refused(&train(&data, &out, &["--resume"]), &["another configuration", "`images` was 8 and is now 9"]);
+    refused(&train(&data, &out, &["--resume"]), &["data", "1 image came (a/new.png)"]);
     std::fs::remove_file(place.path("data/a/new.png")).unwrap();
     std::fs::rename(place.path("data/a/00.png"), place.path("data/a/01.png")).unwrap();
-    refused(&train(&data, &out, &["--resume"]), &["another configuration", "`names` was"]);
+    refused(&train(&data, &out, &["--resume"]), &["1 image came (a/01.png) and 1 image went (a/00.png)"]);
     std::fs::rename(place.path("data/a/01.png"), place.path("data/a/00.png")).unwrap();
     assert!(checkpoint(&place.path("run")) == bytes, "a refused command changed the checkpoint");
     // A run that is done is done.
@@ -112,6 +112,8 @@ fn a_full_disk_keeps_the_last_checkpoint() {
     let data = place.pictures("data", 8);
     // Too large from the start.
     let large = ["train", &data, "--out", &place.arg("disk/large"), "--width", "16", "--size", "16", "--batch", "4"];
+    refused(&large, &["last.safetensors", "No space left"]);
+    // The same command finds a folder that it may begin again, and the disk as full.
     refused(&large, &["last.safetensors", "No space left"]);
     std::fs::remove_dir_all(disk.join("large")).unwrap();
     // Full in the middle.

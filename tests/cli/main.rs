@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "the scorecard is assembled from standard output")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+#[cfg(target_os = "linux")]
+mod again;
 mod bad_data;
 mod bad_run;
 mod bench;

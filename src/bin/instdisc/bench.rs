@@ -205,7 +205,7 @@ fn can_draw(path: &Path) -> Result<()> {
     }
     match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         Some(folder) => Err(Error::data(folder, "is no folder to draw into; make it first")),
-        None => Ok(()),
+        None => checkpoint::check_writable(path),
     }
 }
 

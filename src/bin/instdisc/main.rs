@@ -11,6 +11,7 @@ mod selftest;
 mod show;
 mod train;
 mod tune;
+mod watch;
 
 use crate::say::say;
 use clap::{Parser, Subcommand};

@@ -1,7 +1,8 @@
 //! What several commands share: opening adapter and images, and saying what was found.
 
 use crate::say::say;
-use instdisc::data::{Dataset, Limits, Opened, Options, Report, Split};
+use crate::watch::{Counted, watched};
+use instdisc::data::{Dataset, Limits, Meter, Opened, Options, Report, Split};
 use instdisc::gpu::{Gpu, OpenOptions};
 use instdisc::name::shown;
 use instdisc::train::tune::cache_folder;
@@ -67,6 +68,7 @@ pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Ope
         limits.side = pixels;
         limits.decoded_bytes = u64::from(pixels) * u64::from(pixels) * 4;
     }
+    let meter = Arc::new(Meter::default());
     let options = Options {
         split: set.split,
         limit: set.limit,
@@ -76,9 +78,11 @@ pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Ope
         limits,
         threads: args.threads,
         names: set.names.clone(),
+        meter: Some(meter.clone()),
         ..Options::default()
     };
-    let (opened, word) = Scans::new(cache_folder()).open(set.path, &options)?;
+    let what = format!("opening {}", shown(set.path));
+    let (opened, word) = watched(&what, &meter, || Scans::new(cache_folder()).open(set.path, &options))?;
     word.iter().for_each(|word| say!("note: {word}"));
     Ok(opened)
 }
@@ -91,10 +95,14 @@ pub(crate) fn vectors(
     args: &DataArgs,
     options: EmbedOptions,
 ) -> Result<Embedded> {
+    let meter = Arc::new(Meter::default());
+    meter.begin(dataset.len() as u64);
+    let counted: Arc<dyn Dataset> = Arc::new(Counted { dataset: dataset.clone(), meter: meter.clone() });
     let embedded = if args.skip_broken {
-        embed_skipping(gpu, &trained.net, &trained.store, dataset, options)?
+        watched("embedding", &meter, || embed_skipping(gpu, &trained.net, &trained.store, &counted, options))?
     } else {
-        let rows = embed(gpu, &trained.net, &trained.store, dataset, options).map_err(|error| match error {
+        let embedded = watched("embedding", &meter, || embed(gpu, &trained.net, &trained.store, &counted, options));
+        let rows = embedded.map_err(|error| match error {
             Error::Data { path, reason } => Error::Data { path, reason: format!("{reason}; {ADVICE}") },
             other => other,
         })?;

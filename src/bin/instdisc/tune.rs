@@ -8,7 +8,7 @@ use instdisc::gpu::Gpu;
 use instdisc::name::shown;
 use instdisc::train::tune::{Basis, Effort, Report, Tuner, problems};
 use instdisc::train::{Choices, Config};
-use instdisc::{Error, Result};
+use instdisc::{Error, Result, checkpoint};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.budget.is_some_and(|seconds| !(seconds.is_finite() && seconds >= 0.0)) {
         return Err(Error::value("tune", "--budget", "a number of seconds of at least 0", args.budget.unwrap_or_default()));
     }
+    args.export.as_ref().map_or(Ok(()), checkpoint::check_writable)?;
     let config = config(args)?;
     let gpu = kernels::allow(&show::gpu(args.adapter.as_deref())?, args.winograd);
     let mut cache = kernels::cache(&gpu);
