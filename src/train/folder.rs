@@ -39,7 +39,10 @@ impl Folder {
             return Err(Error::data(path, reason));
         }
         let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-        checkpoint::check_writable(there.join(CONFIG))
+        checkpoint::check_writable(there.join(CONFIG)).map_err(|error| match error {
+            Error::Io { source, .. } => Error::io("writing to the folder", path, source),
+            other => other,
+        })
     }
 
     /// Make the folder of a new run, which is computed by `choices`. An empty folder may be there already, and so may one of a run
