@@ -1,9 +1,10 @@
 //! A folder of images.
 
-use super::decode::{self, Fault};
+use super::decode::{self, Fault, Oddity};
 use super::known::{Good, Known, fingerprint, fresh};
 use super::loader::threads_for;
 use super::open::check_folder;
+use super::room::Room;
 use super::walk::{self, EXTENSIONS, Found, Listing};
 use super::{Dataset, Image, Limits, Options, Report, no_image};
 use crate::error::{Error, Result};
@@ -36,6 +37,7 @@ pub struct ImageFolder {
     classes: Vec<String>,
     limits: Limits,
     max_side: Option<u32>,
+    room: Room,
     report: Report,
 }
 
@@ -85,7 +87,8 @@ impl ImageFolder {
             (None, Some(limit)) => keep_first(&mut listing.files, limit),
             (None, None) => 0,
         };
-        let InOrder { done, mut good, unread, .. } = read_all(path, &listing.files, options);
+        let room = Room::new(Room::BYTES);
+        let InOrder { done, mut good, unread, .. } = read_all(path, &listing.files, options, &room);
         if let Some(known) = options.known.as_ref().filter(|_| options.limit.is_some() || options.names.is_some()) {
             // The others are still there, and somebody may ask for them.
             good.extend(known.files());
@@ -95,9 +98,13 @@ impl ImageFolder {
         let mut report = Report { over_limit, known: unread, not_images: listing.not_images, ..Report::default() };
         let mut files = Vec::with_capacity(total);
         for (found, outcome) in listing.files.into_iter().zip(done) {
+            if let Outcome::Kept { good, .. } | Outcome::Later { good } = &outcome {
+                let odd = [(good.single_colour, &mut report.single_colour), (good.dark, &mut report.dark)];
+                odd.into_iter().filter(|(is, _)| *is).for_each(|(_, names)| names.push(found.name.to_string()));
+            }
             match outcome {
-                Outcome::Kept { sides, image } => files.push(Entry { found, sides, keep: true, image }),
-                Outcome::Later { sides } => files.push(Entry { found, sides, keep: false, image: OnceLock::new() }),
+                Outcome::Kept { good, image } => files.push(Entry { found, sides: good.sides, keep: true, image }),
+                Outcome::Later { good } => files.push(Entry { found, sides: good.sides, keep: false, image: OnceLock::new() }),
                 Outcome::Broken(_) if options.names.is_some() => {
                     files.push(Entry { found, sides: [0, 0], keep: false, image: OnceLock::new() });
                 }
@@ -117,7 +124,7 @@ impl ImageFolder {
         report.images = files.len();
         report.in_memory = files.iter().filter(|file| file.keep).count();
         let (root, classes) = (path.to_owned(), listing.classes);
-        let set = Self { root, files, classes, limits: options.limits, max_side: options.max_side, report };
+        let set = Self { root, files, classes, limits: options.limits, max_side: options.max_side, room, report };
         Ok((set, Known::new(good)))
     }
 
@@ -150,8 +157,8 @@ impl Dataset for ImageFolder {
             return Ok((**image).clone());
         }
         let path = file.found.path(&self.root);
-        let bytes = decode::read(&path, &self.limits).map_err(|reason| Error::data(&path, reason))?;
-        let image = decode::decode(&path, &bytes, &self.limits, self.max_side)?;
+        let read = load(&path, &self.limits, self.max_side, &self.room);
+        let (image, _) = read.map_err(|fault| Error::data(&path, fault.reason()))?;
         // Not where the file has grown since there was found to be room.
         if file.keep && image.rgb.len() as u64 <= bytes_of(file.sides, self.max_side) {
             // Another thread may have been first, with the same image.
@@ -198,22 +205,22 @@ fn keep_first(files: &mut Vec<Found>, limit: usize) -> usize {
 enum Outcome {
     /// There is room for it; the image is there unless it was known.
     Kept {
-        sides: [u32; 2],
+        good: Good,
         image: OnceLock<Box<Image>>,
     },
     Later {
-        sides: [u32; 2],
+        good: Good,
     },
     Broken(String),
 }
 
 /// What a thread found in a file.
 enum Read {
-    Decoded(Image, [u32; 2]),
+    Decoded(Image, Good),
     /// Known to decode, so that it was not read.
-    Known([u32; 2]),
+    Known(Good),
     /// Its head alone was looked at: memory was full.
-    Checked([u32; 2]),
+    Checked(Good),
     Broken(Fault),
 }
 
@@ -241,29 +248,29 @@ impl InOrder {
     }
 
     fn next(&mut self, read: Read, options: &Options) -> Outcome {
-        let (sides, image) = match read {
+        let (good, image) = match read {
             // Past the first image that does not fit, pixels are not decoded, or not counted where another thread was
             // ahead and did.
-            Read::Broken(Fault::Pixels { sides, .. }) if self.full => return Outcome::Later { sides },
+            Read::Broken(Fault::Pixels { sides, .. }) if self.full => return Outcome::Later { good: Good::checked(sides) },
             Read::Broken(fault) => return Outcome::Broken(fault.reason()),
-            Read::Checked(sides) => {
+            Read::Checked(good) => {
                 self.full = true;
-                return Outcome::Later { sides };
+                return Outcome::Later { good };
             }
-            Read::Decoded(image, sides) => (sides, OnceLock::from(Box::new(image))),
-            Read::Known(sides) => (sides, OnceLock::new()),
+            Read::Decoded(image, good) => (good, OnceLock::from(Box::new(image))),
+            Read::Known(good) => (good, OnceLock::new()),
         };
-        let bytes = bytes_of(sides, options.max_side);
+        let bytes = bytes_of(good.sides, options.max_side);
         self.full |= self.held_bytes + bytes > options.memory_bytes;
         if self.full {
-            return Outcome::Later { sides };
+            return Outcome::Later { good };
         }
         self.held_bytes += bytes;
-        Outcome::Kept { sides, image }
+        Outcome::Kept { good, image }
     }
 }
 
-fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
+fn read_all(root: &Path, files: &[Found], options: &Options, room: &Room) -> InOrder {
     options.meter.iter().for_each(|meter| meter.begin(files.len() as u64));
     let (next, full, now) = (AtomicUsize::new(0), AtomicBool::new(false), SystemTime::now());
     let in_order = Mutex::new(InOrder::default());
@@ -280,13 +287,12 @@ fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
             let known = seen.filter(|good| good.decoded || full_now);
             let unread = known.is_some();
             let read = match known {
-                Some(good) if good.decoded => Read::Known(good.sides),
-                Some(good) => Read::Checked(good.sides),
-                None => read(&path, options, full_now),
+                Some(good) if good.decoded => Read::Known(good),
+                Some(good) => Read::Checked(good),
+                None => read(&path, options, full_now, room),
             };
             let good = match &read {
-                Read::Known(sides) | Read::Decoded(_, sides) => Some(Good { sides: *sides, decoded: true }),
-                Read::Checked(sides) => Some(Good { sides: *sides, decoded: false }),
+                Read::Known(good) | Read::Decoded(_, good) | Read::Checked(good) => Some(*good),
                 Read::Broken(_) => None,
             };
             let lasting = seen.is_some() || data.is_some_and(|data| !fresh(&data, now));
@@ -309,16 +315,30 @@ fn read_all(root: &Path, files: &[Found], options: &Options) -> InOrder {
     in_order.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(path: &Path, options: &Options, only_check: bool) -> Read {
-    let bytes = match decode::read(path, &options.limits) {
-        Ok(bytes) => bytes,
-        Err(reason) => return Read::Broken(Fault::Before(reason)),
-    };
+fn read(path: &Path, options: &Options, only_check: bool, room: &Room) -> Read {
+    let Options { limits, max_side, .. } = options;
     if only_check {
-        return decode::check(&bytes, &options.limits).map_or_else(|reason| Read::Broken(Fault::Before(reason)), Read::Checked);
+        let header = decode::read(path, limits).and_then(|bytes| decode::header(&bytes, limits));
+        return match header {
+            Ok(header) => Read::Checked(Good::checked(header.sides)),
+            Err(reason) => Read::Broken(Fault::Before(reason)),
+        };
     }
-    decode::pixels(&bytes, &options.limits, options.max_side)
-        .map_or_else(Read::Broken, |(image, sides)| Read::Decoded(image, sides))
+    match load(path, limits, *max_side, room) {
+        Ok((image, good)) => Read::Decoded(image, good),
+        Err(fault) => Read::Broken(fault),
+    }
+}
+
+/// The image in a file, within the room that there is for decoding, and what is known of it then.
+fn load(path: &Path, limits: &Limits, max_side: Option<u32>, room: &Room) -> std::result::Result<(Image, Good), Fault> {
+    let length = std::fs::metadata(path).map_or(0, |data| data.len().min(limits.file_bytes));
+    let mut part = room.part(length);
+    let bytes = decode::read(path, limits).map_err(Fault::Before)?;
+    let header = decode::header(&bytes, limits).map_err(Fault::Before)?;
+    part.decode(header.need(max_side));
+    let (image, Oddity { single_colour, dark }) = decode::pixels(&bytes, &header, limits, max_side)?;
+    Ok((image, Good { sides: header.sides, decoded: true, single_colour, dark }))
 }
 
 #[cfg(test)]
@@ -327,8 +347,9 @@ mod tests {
 
     #[test]
     fn past_the_first_that_does_not_fit_nothing_is_kept_and_faults_of_decoding_do_not_count() {
-        let image =
-            |bytes: u32| Read::Decoded(Image { width: bytes / 3, height: 1, rgb: vec![0; bytes as usize] }, [bytes / 3, 1]);
+        let image = |bytes: u32| {
+            Read::Decoded(Image { width: bytes / 3, height: 1, rgb: vec![0; bytes as usize] }, Good::checked([bytes / 3, 1]))
+        };
         let options = Options { memory_bytes: 6, ..Options::default() };
         let mut in_order = InOrder::default();
         // Other threads were ahead and decoded what would not have been decoded in order.

@@ -28,9 +28,31 @@ pub(super) struct Good {
     pub(super) sides: [u32; 2],
     /// Whether its pixels were decoded too, not only its head looked at.
     pub(super) decoded: bool,
+    /// Whether they were a single colour.
+    pub(super) single_colour: bool,
+    /// Whether they were nearly black.
+    pub(super) dark: bool,
 }
 
-/// Bytes of a file in [`Known::encode`]: fingerprint, width, height, whether decoded.
+impl Good {
+    /// A file whose head alone was looked at.
+    #[cfg_attr(not(feature = "images"), allow(dead_code, reason = "only folders of images know files"))]
+    pub(super) fn checked(sides: [u32; 2]) -> Self {
+        Self::new(sides, 0)
+    }
+
+    /// What is known of it, beside its sides, as the bits of a word.
+    fn word(self) -> u32 {
+        [self.decoded, self.single_colour, self.dark].iter().rev().fold(0, |word, bit| word << 1 | u32::from(*bit))
+    }
+
+    fn new(sides: [u32; 2], word: u32) -> Self {
+        let bit = |i: u32| word >> i & 1 == 1;
+        Self { sides, decoded: bit(0), single_colour: bit(1), dark: bit(2) }
+    }
+}
+
+/// Bytes of a file in [`Known::encode`]: fingerprint, width, height, what else is known.
 const RECORD: usize = 20;
 /// How long after its last change a file may change again without another stamp.
 const COARSE: Duration = Duration::from_secs(2);
@@ -69,7 +91,7 @@ impl Known {
         bytes.reserve(self.files.len() * RECORD + 4);
         for (fingerprint, good) in &self.files {
             bytes.extend(fingerprint.to_le_bytes());
-            good.sides.iter().chain(&[u32::from(good.decoded)]).for_each(|word| bytes.extend(word.to_le_bytes()));
+            good.sides.iter().chain(&[good.word()]).for_each(|word| bytes.extend(word.to_le_bytes()));
         }
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
         bytes
@@ -97,8 +119,8 @@ impl Known {
         let files = records.iter().map(|record| {
             let (fingerprint, rest) = record.split_first_chunk().unwrap_or((&[0; 8], &[]));
             let (words, _) = rest.as_chunks::<4>();
-            let [width, height, decoded] = [0, 1, 2].map(|i| words.get(i).map_or(0, |&word| u32::from_le_bytes(word)));
-            (u64::from_le_bytes(*fingerprint), Good { sides: [width, height], decoded: decoded != 0 })
+            let [width, height, word] = [0, 1, 2].map(|i| words.get(i).map_or(0, |&word| u32::from_le_bytes(word)));
+            (u64::from_le_bytes(*fingerprint), Good::new([width, height], word))
         });
         Ok(Self::new(files.collect()))
     }
@@ -110,12 +132,12 @@ fn head(folder: &Path, limits: &Limits) -> String {
     struct Head<'a> {
         version: &'a str,
         folder: String,
-        limits: [u64; 3],
+        limits: [u64; 2],
     }
-    let limits = [u64::from(limits.side), limits.decoded_bytes, limits.file_bytes];
+    let limits = [limits.pixels, limits.file_bytes];
     let head = Head { version: env!("CARGO_PKG_VERSION"), folder: format!("{folder:?}"), limits };
     // Text and numbers always make JSON.
-    format!("instdisc scan 1 {}\n", serde_json::to_string(&head).unwrap_or_default())
+    format!("instdisc scan 2 {}\n", serde_json::to_string(&head).unwrap_or_default())
 }
 
 /// What tells this state of a file from any other: a hash (FNV-1a) of its name, size and stamp. `None` where the system gives

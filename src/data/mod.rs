@@ -27,6 +27,10 @@ mod decode;
 #[cfg(feature = "images")]
 mod folder;
 #[cfg(feature = "images")]
+mod huffman;
+#[cfg(feature = "images")]
+mod ifd;
+#[cfg(feature = "images")]
 mod jpeg;
 #[cfg_attr(not(feature = "images"), allow(dead_code, reason = "only folders of images know files"))]
 mod known;
@@ -35,8 +39,12 @@ mod loader;
 mod memory;
 mod meter;
 mod open;
+#[cfg(feature = "images")]
+mod room;
 mod sampler;
 mod skip;
+#[cfg(feature = "images")]
+mod tiff;
 #[cfg(feature = "images")]
 mod walk;
 

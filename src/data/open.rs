@@ -8,18 +8,37 @@ use std::sync::Arc;
 /// What an image file may ask for at most. What exceeds a limit is refused before it is read or decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Pixels a side; 8,192 by default.
-    pub side: u32,
-    /// Bytes of the decoded image as its file stores it, so four a pixel with alpha and eight with alpha in 16 bits;
-    /// 64 MiB by default, which is 22 million pixels of 8-bit RGB. The decoder may use as much again.
-    pub decoded_bytes: u64,
-    /// Bytes of the file; 32 MiB by default.
+    /// Pixels, width × height; 100 million by default.
+    pub pixels: u64,
+    /// Bytes of the file; 256 MiB by default.
     pub file_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { side: 8_192, decoded_bytes: 64 << 20, file_bytes: 32 << 20 }
+        Self { pixels: 100_000_000, file_bytes: 256 << 20 }
+    }
+}
+
+#[cfg(feature = "images")]
+impl Limits {
+    /// Refuse a file of more bytes.
+    pub(super) fn check_file(&self, bytes: u64) -> std::result::Result<(), String> {
+        if bytes <= self.file_bytes {
+            return Ok(());
+        }
+        let limit = self.file_bytes;
+        Err(format!("the file has {bytes} bytes, over the limit of {limit}; raise --max-file-bytes (`Limits::file_bytes`)"))
+    }
+
+    /// Refuse an image of more pixels.
+    pub(super) fn check_pixels(&self, [width, height]: [u32; 2]) -> std::result::Result<(), String> {
+        let (pixels, limit) = (u64::from(width) * u64::from(height), self.pixels);
+        if pixels <= limit {
+            return Ok(());
+        }
+        let asked = format!("the image has {width} × {height} = {pixels} pixels");
+        Err(format!("{asked}, over the limit of {limit}; raise --max-pixels (`Limits::pixels`)"))
     }
 }
 
@@ -101,6 +120,10 @@ pub struct Report {
     pub over_limit: usize,
     /// Broken images that were left out: the file, and what is wrong with it.
     pub skipped: Vec<(PathBuf, String)>,
+    /// The names of images that are one single colour, those of one pixel aside.
+    pub single_colour: Vec<String>,
+    /// The names of images that come out nearly black, since their samples have more than 8 bits and leave the upper ones unused.
+    pub dark: Vec<String>,
     /// Files that are not images.
     pub not_images: Vec<PathBuf>,
 }

@@ -149,7 +149,7 @@ fn damaged_cut_and_foreign_bytes_are_refused() {
     }
     let foreign = "it is of another folder, version or other limits";
     assert_eq!(Known::decode(&bytes, Path::new("elsewhere"), &Limits::default()), Err(foreign));
-    assert_eq!(Known::decode(&bytes, root.path(), &Limits { side: 1, ..Limits::default() }), Err(foreign));
+    assert_eq!(Known::decode(&bytes, root.path(), &Limits { pixels: 1, ..Limits::default() }), Err(foreign));
     println!("scorecard known files: {} cuts and {} flipped bits refused", bytes.len(), bytes.len() * 8);
 }
 

@@ -9,6 +9,10 @@ mod files;
 #[cfg(feature = "images")]
 mod folder;
 #[cfg(feature = "images")]
+mod jpeg_matrix;
+#[cfg(feature = "images")]
+mod kinds;
+#[cfg(feature = "images")]
 mod known;
 mod labels;
 mod loader;

@@ -33,7 +33,7 @@ const ODD: [(&str, fn()); 12] = [
     ("1 × n", one_column_is_read_as_it_is),
     ("grey", grey_becomes_three_equal_channels),
     ("16 bits", sixteen_bits_are_rounded_to_eight),
-    ("floating point", floats_are_cut_off_at_0_and_1),
+    ("floating point", floats_beyond_0_to_1_are_stretched),
     ("palette", a_palette_is_looked_up),
     ("alpha", transparent_pixels_are_laid_on_white),
     ("CMYK", cmyk_is_taken_for_inverted_as_adobe_writes_it),
@@ -79,9 +79,14 @@ fn sixteen_bits_are_rounded_to_eight() {
     assert_eq!(first(&encoded(deep, ImageFormat::Png)).1, [1, 255, 0]);
 }
 
-fn floats_are_cut_off_at_0_and_1() {
-    let image = ImageBuffer::from_pixel(2, 3, Rgb([0.2f32, 1.5, -1.0]));
-    assert_eq!(first(&encoded(DynamicImage::ImageRgb32F(image), ImageFormat::Tiff)), ([2, 3], [51, 255, 0]));
+fn floats_beyond_0_to_1_are_stretched() {
+    let becomes = |levels: [f32; 3]| {
+        let image = DynamicImage::ImageRgb32F(ImageBuffer::from_pixel(2, 3, Rgb(levels)));
+        first(&encoded(image, ImageFormat::Tiff))
+    };
+    assert_eq!(becomes([0.2, 1.0, 0.0]), ([2, 3], [51, 255, 0]));
+    // From -1 to 1.5: 1.2 of 2.5, all of it, nothing.
+    assert_eq!(becomes([0.2, 1.5, -1.0]), ([2, 3], [122, 255, 0]));
 }
 
 fn a_palette_is_looked_up() {
@@ -151,21 +156,20 @@ fn images_over_the_limits_are_refused_at_once() {
     gif[6..10].copy_from_slice(&[255; 4]);
 
     let start = Instant::now();
-    refused(&bomb(0x7fff_ffff, 0x7fff_ffff), &["over the limits", "8192 pixels a side"]);
-    refused(&bomb(8_193, 1), &["over the limits"]);
-    refused(&bomb(8_192, 8_192), &["268435456 bytes", "67108864", "raise `decoded_bytes`"]);
-    refused(&jpeg, &["over the limits"]);
-    refused(&gif, &["over the limits"]);
-    assert!(start.elapsed() < Duration::from_millis(100), "{:?} for five refusals", start.elapsed());
+    refused(&bomb(0x7fff_ffff, 0x7fff_ffff), &["2147483647 × 2147483647", "over the limit of 100000000", "--max-pixels"]);
+    refused(&bomb(10_001, 10_000), &["= 100010000 pixels", "--max-pixels (`Limits::pixels`)"]);
+    refused(&jpeg, &["65500 × 65500", "over the limit"]);
+    refused(&gif, &["65535 × 65535", "over the limit"]);
+    assert!(start.elapsed() < Duration::from_millis(100), "{:?} for four refusals", start.elapsed());
 
     let small = Limits { file_bytes: 50, ..Limits::default() };
     let error = decode("a".as_ref(), &png(9, 9, 0), &small, None).unwrap_err();
-    says(&error.to_string(), &["over the limit of 50", "raise `file_bytes`"]);
+    says(&error.to_string(), &["over the limit of 50", "--max-file-bytes (`Limits::file_bytes`)"]);
     // What is just within the limits is read.
-    let limits = Limits { side: 9, decoded_bytes: 9 * 4 * 3, file_bytes: png(9, 4, 0).len() as u64 };
+    let limits = Limits { pixels: 36, file_bytes: png(9, 4, 0).len() as u64 };
     assert!(decode("a".as_ref(), &png(9, 4, 0), &limits, None).is_ok());
-    assert!(decode("a".as_ref(), &png(9, 4, 0), &Limits { decoded_bytes: 107, ..limits }, None).is_err());
-    assert!(decode("a".as_ref(), &png(9, 4, 0), &Limits { side: 8, ..limits }, None).is_err());
+    assert!(decode("a".as_ref(), &png(9, 4, 0), &Limits { pixels: 35, ..limits }, None).is_err());
+    assert!(decode("a".as_ref(), &png(9, 4, 0), &Limits { file_bytes: limits.file_bytes - 1, ..limits }, None).is_err());
 }
 
 #[test]

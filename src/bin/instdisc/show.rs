@@ -26,9 +26,12 @@ pub(crate) struct DataArgs {
     /// Leave broken images out, named and counted, instead of stopping at them; those that break later too
     #[arg(long)]
     pub(crate) skip_broken: bool,
-    /// The most pixels an image may have on a side [default: 8192]
+    /// The most pixels an image may have, width times height [default: 100000000]
     #[arg(long, value_name = "PIXELS")]
-    pub(crate) max_pixels: Option<u32>,
+    pub(crate) max_pixels: Option<u64>,
+    /// The most bytes an image's file may have [default: 268435456, which is 256 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_file_bytes: Option<u64>,
     /// Threads that decode images, at the opening of a folder and later [default: one a core]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub(crate) threads: usize,
@@ -63,11 +66,9 @@ pub(crate) fn images(set: &Set, args: &DataArgs, side: usize) -> Result<Arc<dyn 
 
 /// Open a set of images, decoded to `side` on the shorter side.
 pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Opened> {
-    let mut limits = Limits::default();
-    if let Some(pixels) = args.max_pixels {
-        limits.side = pixels;
-        limits.decoded_bytes = u64::from(pixels) * u64::from(pixels) * 4;
-    }
+    let usual = Limits::default();
+    let limits =
+        Limits { pixels: args.max_pixels.unwrap_or(usual.pixels), file_bytes: args.max_file_bytes.unwrap_or(usual.file_bytes) };
     let meter = Arc::new(Meter::default());
     let options = Options {
         split: set.split,
@@ -136,7 +137,26 @@ fn report(path: &Path, report: &Report, classes: usize) {
     if report.over_limit > 0 {
         say!("  {} left out: over the limit a class", count(report.over_limit, "image"));
     }
+    let odd = [
+        (&report.single_colour, "a single colour"),
+        (&report.dark, "nearly black, with more than 8 bits a sample and the upper ones unused: scale them to the whole range"),
+    ];
+    for (names, what) in odd.into_iter().filter(|(names, _)| !names.is_empty()) {
+        say!("note: {} {what}: {}", are(names.len(), "image"), some(names));
+    }
     left_out("broken", report.skipped.len(), report.skipped.iter().map(|(path, reason)| (&**path, &**reason)));
+}
+
+/// So many of something are: `1 image is`, `2 images are`.
+fn are(n: usize, one: &str) -> String {
+    format!("{} {}", count(n, one), if n == 1 { "is" } else { "are" })
+}
+
+/// The first of some names, and how many more there are.
+pub(crate) fn some(names: &[String]) -> String {
+    const NAMED: usize = 5;
+    let first = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED { format!("{first} and {} more", names.len() - NAMED) } else { first }
 }
 
 /// Say that `number` images are left out, and of the first ten what is wrong with them.
