@@ -13,7 +13,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use unicode_normalization::UnicodeNormalization;
 
 /// The text of a file's name, or of a part of it.
 ///
@@ -58,6 +59,26 @@ fn escaped(name: &OsStr, backslash: bool) -> String {
 /// Whether a character breaks a line, moves a cursor, or changes how those beside it are shown.
 fn hidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The file below the folder `root` that has this name: texts of folders and file, with `/` between them.
+///
+/// ```
+/// assert_eq!(instdisc::name::path("photos".as_ref(), r"cats/line\nfeed.png"), std::path::Path::new("photos/cats/line\nfeed.png"));
+/// ```
+pub fn path(root: &Path, name: &str) -> PathBuf {
+    root.iter().map(OsStr::to_owned).chain(name.split('/').map(original)).collect()
+}
+
+/// A name in the one form that all ways to write its accents have in common (Unicode's NFC): macOS takes letters apart, other
+/// systems do not.
+///
+/// ```
+/// use instdisc::name::normal;
+/// assert_eq!(normal("cafe\u{301}"), normal("caf\u{e9}"));
+/// ```
+pub fn normal(name: &str) -> String {
+    name.nfc().collect()
 }
 
 /// The name that has this [`text`]. A backslash that begins none of the escapes stands for itself.

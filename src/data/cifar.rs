@@ -4,6 +4,7 @@
 use super::open::check_folder;
 use super::{Dataset, Image, Report, Split, no_image};
 use crate::error::{Error, Result};
+use std::io::Read;
 use std::path::Path;
 
 const SIDE: u32 = 32;
@@ -41,6 +42,15 @@ impl Kind {
         [&TEN, &HUNDRED].into_iter().find(|kind| has(kind))
     }
 
+    /// Whether a file can be one of these: whole records, of which the first has labels that there are.
+    fn holds(&self, file: &Path) -> bool {
+        let size = self.record();
+        let whole = std::fs::metadata(file).is_ok_and(|data| data.len() > 0 && data.len() % size as u64 == 0);
+        let mut record = vec![0; size];
+        let read = std::fs::File::open(file).and_then(|mut file| file.read_exact(&mut record));
+        whole && read.is_ok() && parse(file, 0, &record, self).is_ok()
+    }
+
     fn record(&self) -> usize {
         self.labels.len() + PIXELS
     }
@@ -71,9 +81,17 @@ struct Record {
 }
 
 impl CifarBinary {
-    /// Whether `path` is a folder with one of the binary files of CIFAR in it.
+    /// Whether `path` is a folder with one of the binary files of CIFAR in it: it has the name, whole records, and labels that there
+    /// are.
     pub fn is_at(path: impl AsRef<Path>) -> bool {
-        Kind::at(path.as_ref()).is_some()
+        let path = path.as_ref();
+        let files = |kind: &'static Kind| kind.train.iter().chain(kind.test).map(move |file| (kind, path.join(file)));
+        [&TEN, &HUNDRED].into_iter().flat_map(files).any(|(kind, file)| kind.holds(&file))
+    }
+
+    /// Whether a file in the folder `path` has the name of one of CIFAR's, whatever is in it.
+    pub(super) fn has_names(path: &Path) -> bool {
+        Kind::at(path).is_some()
     }
 
     /// Reads the files of one part; of each class at most the first `limit` records.

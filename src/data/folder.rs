@@ -5,7 +5,7 @@ use super::known::{Good, Known, fingerprint, fresh};
 use super::loader::threads_for;
 use super::open::check_folder;
 use super::room::Room;
-use super::walk::{self, EXTENSIONS, Found, Listing};
+use super::walk::{self, EXTENSIONS, Found, Listing, Walk};
 use super::{Dataset, Image, Limits, Options, Report, no_image};
 use crate::error::{Error, Result};
 use crate::name::shown;
@@ -21,11 +21,11 @@ use std::time::SystemTime;
 /// image that lies in no folder has no label. Classes are counted in the order of their names; a folder without an
 /// image is none.
 ///
-/// *Which files.* A file is taken for an image if its name ends in one of [`EXTENSIONS`], in any case, or if it has no
-/// extension and begins like a PNG, JPEG, GIF, WebP or TIFF. What is then found in it decides: a PNG named `.jpg` is read
-/// as PNG, a text named `.png` is broken. Other files, pipes and devices are listed in the [`Report`]; names that
-/// begin with a dot are passed over. Links are followed; a folder that is reached twice is read once, under the
-/// name that is found first.
+/// *Which files.* A file is taken for an image if its name ends in one of [`EXTENSIONS`], in any case, or if it begins like a PNG,
+/// JPEG, GIF or WebP (or, without an extension, like a TIFF) and is no unfinished download. What is then found in it decides: a PNG
+/// named `.jpg` is read as PNG, a text named `.png` is broken. Other files, pipes and devices are listed in the [`Report`]; names that
+/// begin with a dot are passed over, and so are folders that systems put beside people's files, such as `@eaDir`, `$RECYCLE.BIN` and
+/// `lost+found`. Links are followed; a folder that is reached twice is read once, under the name that is found first.
 ///
 /// *Reading.* All files are read and checked when the folder is opened, and decoded (as [`decode`](super::decode) says)
 /// as far as [`Options::memory_bytes`] holds them. Those past that are decoded when asked for: so long only their
@@ -75,7 +75,8 @@ impl ImageFolder {
             }
         }
         check_folder(path)?;
-        let mut listing = walk::walk(path)?;
+        let walk = Walk::new(&options.exclude, options.skip_broken, options.meter.as_deref())?;
+        let mut listing = walk.list(path)?;
         if listing.files.is_empty() || u32::try_from(listing.files.len()).is_err() {
             return Err(no_images(path, &listing));
         }
@@ -95,7 +96,16 @@ impl ImageFolder {
         }
         let total = done.len();
 
-        let mut report = Report { over_limit, known: unread, not_images: listing.not_images, ..Report::default() };
+        let mut report = Report {
+            over_limit,
+            known: unread,
+            extensions: walk::by_extension(&listing.not_images),
+            not_images: listing.not_images,
+            by_content: listing.by_content,
+            system: listing.system.into_iter().collect(),
+            excluded: listing.excluded,
+            ..Report::default()
+        };
         let mut files = Vec::with_capacity(total);
         for (found, outcome) in listing.files.into_iter().zip(done) {
             if let Outcome::Kept { good, .. } | Outcome::Later { good } = &outcome {
@@ -111,6 +121,8 @@ impl ImageFolder {
                 Outcome::Broken(reason) => report.skipped.push((found.path(path), reason)),
             }
         }
+        // Folders that cannot be read come first, and hold who knows how many.
+        let unreadable = listing.unreadable;
         if let Some((first, reason)) = report.skipped.first() {
             let broken = report.skipped.len();
             if files.is_empty() {
@@ -121,6 +133,7 @@ impl ImageFolder {
                 return Err(Error::data(first, format!("{reason} (broken: {broken} of {total}); {advice}")));
             }
         }
+        report.skipped.splice(0..0, unreadable);
         report.images = files.len();
         report.in_memory = files.iter().filter(|file| file.keep).count();
         let (root, classes) = (path.to_owned(), listing.classes);

@@ -120,8 +120,8 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// The name of image `i`: its path below the folder of the data set, with `/` between folders. Empty where
-    /// there is no image `i`.
+    /// The name of image `i`: its path below the folder of the data set, with `/` between folders, each in the form of
+    /// [`name::text`](crate::name::text), from which [`name::path`](crate::name::path) leads back to the file. Empty where there is no image `i`.
     fn name(&self, i: usize) -> &str;
 
     /// The class of image `i`, an index into [`classes`](Self::classes), or `None` if it has no label.

@@ -63,7 +63,10 @@ pub struct Options {
     /// The most pixels that an image's shorter side keeps: larger images are reduced, with a triangle filter as wide
     /// as the reduction; none is enlarged. `None` keeps all as they are.
     pub max_side: Option<u32>,
-    /// Whether images that cannot be read are left out and reported, instead of being an error.
+    /// Patterns of files and folders of a folder of images that are left out: `*_thumb.*` is about the last part of a name, and one with
+    /// a slash, as `raw/**`, about the whole name below the folder.
+    pub exclude: Vec<String>,
+    /// Whether images, and folders of them, that cannot be read are left out and reported, instead of being an error.
     pub skip_broken: bool,
     /// Threads that decode; 0 stands for one a core. The result does not depend on it.
     pub threads: usize,
@@ -72,8 +75,8 @@ pub struct Options {
     pub memory_bytes: u64,
     /// What a file may ask for.
     pub limits: Limits,
-    /// A label file that takes the place of the folder's labels (see [`LabelFile`]). Labels of images that are not
-    /// there are an error, but for those that `limit` or `skip_broken` may have left out.
+    /// A label file that takes the place of the folder's labels (see [`LabelFile`]). It may leave images without a label, not all. Labels
+    /// of images that are not there are an error, but for those that `limit`, `exclude` or `skip_broken` may have left out.
     pub labels: Option<PathBuf>,
     /// How many classes `labels` may name; `None` takes the number from the file.
     pub classes: Option<u32>,
@@ -93,6 +96,7 @@ impl Default for Options {
             split: Split::Train,
             limit: None,
             max_side: None,
+            exclude: Vec::new(),
             skip_broken: false,
             threads: 0,
             memory_bytes: 4 << 30,
@@ -120,12 +124,24 @@ pub struct Report {
     pub over_limit: usize,
     /// Broken images that were left out: the file, and what is wrong with it.
     pub skipped: Vec<(PathBuf, String)>,
+    /// How many images [`Options::labels`] gives no label.
+    pub unlabelled: usize,
+    /// The name of the first of them.
+    pub first_unlabelled: Option<String>,
     /// The names of images that are one single colour, those of one pixel aside.
     pub single_colour: Vec<String>,
     /// The names of images that come out nearly black, since their samples have more than 8 bits and leave the upper ones unused.
     pub dark: Vec<String>,
     /// Files that are not images.
     pub not_images: Vec<PathBuf>,
+    /// How many files that are not images have each extension, in lower case, the most frequent first; `None` stands for none.
+    pub extensions: Vec<(Option<String>, usize)>,
+    /// Images whose extension is no image's, and whose content is one.
+    pub by_content: usize,
+    /// Folders of the system that were passed over, such as `@eaDir` or `lost+found`, and how many there were of each name.
+    pub system: Vec<(String, usize)>,
+    /// How many files and folders each pattern of [`Options::exclude`] left out.
+    pub excluded: Vec<usize>,
 }
 
 /// A data set and what was found when it was opened.
@@ -146,15 +162,25 @@ pub struct Opened {
 /// [`Error::Data`] for a folder of images if the crate was built without the feature `images`.
 pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Opened> {
     let path = path.as_ref();
-    let opened = if CifarBinary::is_at(path) { cifar(path, options) } else { folder(path, options) }?;
+    let opened = match CifarBinary::is_at(path) {
+        true => cifar(path, options),
+        // Files with CIFAR's names that are something else, or damaged: the images beside them count, if there are any.
+        false => {
+            folder(path, options).or_else(|error| if CifarBinary::has_names(path) { cifar(path, options) } else { Err(error) })
+        }
+    }?;
     let Some(file) = &options.labels else { return Ok(opened) };
     let Opened { dataset, report, known } = opened;
     let rules = LabelRules {
         classes: options.classes,
-        allow_extra: options.limit.is_some() || options.skip_broken,
-        ..LabelRules::default()
+        allow_extra: options.limit.is_some() || options.skip_broken || !options.exclude.is_empty(),
+        allow_missing: true,
     };
     let labels = LabelFile::read(file)?.apply((0..dataset.len()).map(|i| dataset.name(i)), &rules)?;
+    let mut without = labels.labels.iter().zip(0..).filter(|(label, _)| label.is_none()).map(|(_, i)| dataset.name(i));
+    let first_unlabelled = without.next().map(str::to_owned);
+    let unlabelled = without.count() + usize::from(first_unlabelled.is_some());
+    let report = Report { unlabelled, first_unlabelled, ..report };
     Ok(Opened { dataset: Box::new(Labelled::new(dataset, labels)?), report, known })
 }
 

@@ -85,8 +85,10 @@ fn a_label_past_the_classes_is_named_with_its_line() {
     says(&refusal(apply(text, Some(2))), &["line 3", "label 2 is out of range", "2 classes"]);
     assert!(apply(text, Some(3)).is_ok());
     says(&refusal(apply("a.png,x\nb.png,y\nc.png,z\n", Some(2))), &["line 3", "`z` is out of range"]);
-    refused(format!("a.png,0\nb.png,{MAX_CLASSES}\nc.png,0"), &["line 2", "out of range"]);
-    refused("a.png,0\nb.png,99999999999999999999\nc.png,0", &["line 2", "out of range"]);
+    // Numbers that are no classes are names, in the order of their values.
+    gives(format!("a.png,7\nb.png,{MAX_CLASSES}\nc.png,10"), [0, 2, 1], &["7", "10", "65536"]);
+    gives("a.png,0\nb.png,99999999999999999999\nc.png,0", [0, 1, 0], &["0", "99999999999999999999"]);
+    says(&refusal(apply(format!("a.png,0\nb.png,{MAX_CLASSES}\nc.png,0"), Some(9))), &["line 2", "out of range"]);
     assert_eq!(apply(format!("a.png,0\nb.png,{}\nc.png,0", MAX_CLASSES - 1), None).unwrap().classes.len(), MAX_CLASSES as usize);
 }
 
@@ -133,6 +135,48 @@ fn a_file_without_labels_or_no_file_is_refused() {
     assert_eq!(set.image(1).unwrap(), memory(2).image(1).unwrap());
     assert!(Labelled::new(Box::new(memory(3)), labels).is_err());
     assert!(Labelled::new(Box::new(memory(1)), Labels { labels: vec![Some(0)], classes: vec![] }).is_err());
+}
+
+#[test]
+fn fields_in_quotes_are_read_as_pandas_writes_them() {
+    let apply = |text: &str, names: &[&str]| {
+        let labels = parse(text).unwrap().apply(names.iter().copied(), &LabelRules::default()).unwrap();
+        labels.labels.iter().map(|label| labels.classes[label.unwrap() as usize].clone()).collect::<Vec<_>>()
+    };
+    let names = ["a,b.png", "say \"a\".png", "c.png", "d.png", "\"e.png"];
+    let text = "\"a,b.png\",cat\n\"say \"\"a\"\".png\",\"cat, or \"\"dog\"\"\"\nc.png,\"x,y\"\n\"d.png\",\"dog\"\n\"e.png\tcat\n";
+    assert_eq!(apply(text, &names), ["cat", "cat, or \"dog\"", "x,y", "dog", "cat"]);
+}
+
+#[test]
+fn names_in_other_forms_are_matched_where_only_one_image_can_be_meant() {
+    let apply = |text: &str, names: &[&str]| parse(text)?.apply(names.iter().copied(), &LabelRules::default());
+    let (apart, together) = ("cafe\u{301}.png", "caf\u{e9}.png");
+    for (line, name) in
+        [(apart, together), (together, apart), ("./a.png", "a.png"), ("a\\b.png", r"a\\b.png"), (r"a\n.png", r"a\n.png")]
+    {
+        assert_eq!(apply(&format!("{line}\tcat"), &[name]).unwrap().labels, [Some(0)], "{line} for {name}");
+    }
+    // Both are there: each has its own line, and one line alone names the one that is written so.
+    let both = apply(&format!("{apart},x\n{together},y"), &[together, apart]).unwrap();
+    assert_eq!(both.labels, [Some(1), Some(0)]);
+    // Two images that only look alike, and a line in a third form.
+    let (one, other, third) = ("\u{1e69}.png", "s\u{323}\u{307}.png", "s\u{307}\u{323}.png");
+    says(&refusal(apply(&format!("{third},x"), &[one, other])), &["line 1", "two images whose names look the same", "rename"]);
+}
+
+#[test]
+fn what_the_names_look_like_is_said_where_they_do_not_match() {
+    for (text, parts) in [
+        ("/data/cat/1.png,0\n/data/cat/2.png,0", &["look like `/data/cat/1.png`, the images' like `cat/1.png`"][..]),
+        ("cat\\1.png,0\ncat\\2.png,0", &[r"look like `cat\1.png`"]),
+        ("1,0\n2,0", &["look like `1`, the images' like `cat/1.png`", "name the images, not the rows"]),
+        ("filename,label\ncat/1.png,x\ncat/2.png,x", &["line 1", "no image `filename`", "header"]),
+        ("cat/\x1b[31m1.png,0\nb,0", &[r"`cat/\u{1b}[31m1.png`"]),
+    ] {
+        let rules = LabelRules { allow_missing: true, ..LabelRules::default() };
+        says(&refusal(parse(text).unwrap().apply(["cat/1.png", "cat/2.png"], &rules)), parts);
+    }
 }
 
 proptest! {

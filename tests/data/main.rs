@@ -16,6 +16,8 @@ mod kinds;
 mod known;
 mod labels;
 mod loader;
+#[cfg(all(feature = "images", unix))]
+mod names;
 #[cfg(feature = "images")]
 mod odd_images;
 mod sampler;

@@ -12,6 +12,9 @@ use instdisc::{Result, checkpoint};
 use std::path::{Path, PathBuf};
 
 /// Write a vector for every image: a NumPy array, and a text file with the images' names in the order of its rows
+///
+/// A name is a line: the path below DATA, in which a backslash begins an escape: \\ for a backslash, \n, \r, \t, \u{1b} for a
+/// control character, \xe9 for a byte that is no UTF-8.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder of a run
@@ -62,6 +65,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (augmentation, layer, threads) = (trained.config.augmentation, args.layer.layer(), args.images.threads);
     let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
     let Embedded { rows, images, .. } = show::vectors(&gpu, &trained, &dataset, &args.images, options)?;
+    let escaped = images.iter().filter(|i| dataset.name(**i as usize).contains('\\')).count();
+    if escaped > 0 {
+        say!(
+            "note: {} written with escapes, as \\n for a line feed, \\xe9 for a byte that is no UTF-8, \\\\ for a backslash",
+            show::are(escaped, "name")
+        );
+    }
     let names: String = images.iter().flat_map(|&i| [dataset.name(i as usize), "\n"]).collect();
     let list = array::list(&args.out);
     checkpoint::write(&args.out, &array::encode(&rows))?;

@@ -26,6 +26,9 @@ pub(crate) struct DataArgs {
     /// Leave broken images out, named and counted, instead of stopping at them; those that break later too
     #[arg(long)]
     pub(crate) skip_broken: bool,
+    /// Leave out files and folders: `*_thumb.*` by their names, `raw/**` by the path below the folder; may be given again
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
     /// The most pixels an image may have, width times height [default: 100000000]
     #[arg(long, value_name = "PIXELS")]
     pub(crate) max_pixels: Option<u64>,
@@ -46,6 +49,8 @@ pub(crate) struct Set<'a> {
     pub(crate) split: Split,
     /// Of each class at most so many.
     pub(crate) limit: Option<usize>,
+    /// Patterns of what is left out, where they are not those of the command line.
+    pub(crate) exclude: Option<Vec<String>>,
     /// The names of the images with which a run began that goes on.
     pub(crate) names: Option<Arc<[String]>>,
 }
@@ -53,15 +58,20 @@ pub(crate) struct Set<'a> {
 impl<'a> Set<'a> {
     /// All images of a folder, or those to train on.
     pub(crate) fn of(path: &'a Path) -> Self {
-        Self { path, labels: None, split: Split::Train, limit: None, names: None }
+        Self { path, labels: None, split: Split::Train, limit: None, exclude: None, names: None }
     }
 }
 
 /// As [`open_images`], and say on standard error what was left out.
 pub(crate) fn images(set: &Set, args: &DataArgs, side: usize) -> Result<Arc<dyn Dataset>> {
     let opened = open_images(set, args, side)?;
-    report(set.path, &opened.report, opened.dataset.classes().len());
+    report(set.path, &opened.report, opened.dataset.classes(), exclude(set, args));
     Ok(Arc::from(opened.dataset))
+}
+
+/// The patterns that are in force for a set.
+fn exclude<'a>(set: &'a Set, args: &'a DataArgs) -> &'a [String] {
+    set.exclude.as_ref().unwrap_or(&args.exclude)
 }
 
 /// Open a set of images, decoded to `side` on the shorter side.
@@ -74,6 +84,7 @@ pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Ope
         split: set.split,
         limit: set.limit,
         max_side: Some(side as u32),
+        exclude: exclude(set, args).to_vec(),
         skip_broken: args.skip_broken,
         labels: set.labels.map(Path::to_owned),
         limits,
@@ -127,12 +138,47 @@ pub(crate) fn count<N: std::fmt::Display + PartialEq + From<u8>>(n: N, one: &str
     format!("{n} {one}{ending}")
 }
 
-fn report(path: &Path, report: &Report, classes: usize) {
-    let labels = if classes == 0 { "no labels".to_owned() } else { count(classes, "class") };
+fn report(path: &Path, report: &Report, classes: &[String], exclude: &[String]) {
+    let labels = if classes.is_empty() { "no labels".to_owned() } else { count(classes.len(), "class") };
     let known = if report.known == 0 { String::new() } else { format!("; {} known from an earlier opening", report.known) };
     say!("{}: {}, {labels}{known}", shown(path), count(report.images, "image"));
     if !report.not_images.is_empty() {
-        say!("  {} passed over: no image", count(report.not_images.len(), "file"));
+        let kinds = report.extensions.iter().take(KINDS).map(|(extension, number)| match extension {
+            Some(extension) => format!("{number} .{extension}"),
+            None => format!("{number} without an extension"),
+        });
+        let more = if report.extensions.len() > KINDS { ", …" } else { "" };
+        let kinds = kinds.collect::<Vec<_>>().join(", ");
+        say!("  {} passed over: no image ({kinds}{more}: not read)", count(report.not_images.len(), "file"));
+    }
+    if !report.system.is_empty() {
+        let times =
+            |(name, number): &(String, usize)| if *number == 1 { name.clone() } else { format!("{name} ({number} times)") };
+        say!("  passed over: {}: folders of the system", report.system.iter().map(times).collect::<Vec<_>>().join(", "));
+    }
+    if report.by_content > 0 {
+        say!("  {} an image by its content, not by its extension", are(report.by_content, "file"));
+    }
+    for (pattern, number) in exclude.iter().zip(&report.excluded) {
+        match number {
+            0 => say!("note: --exclude {pattern} matches nothing"),
+            _ => say!("  {number} left out: --exclude {pattern}"),
+        }
+    }
+    const PARTS: [&str; 8] = ["train", "training", "val", "valid", "validation", "test", "testing", "dev"];
+    if !classes.is_empty() && classes.iter().all(|class| PARTS.contains(&class.to_lowercase().as_str())) {
+        let (first, path) = (&classes[0], shown(path));
+        say!(
+            "note: the only classes are {}, which are parts of a data set: name one of them, as {path}/{first}, and another with --test",
+            classes.join(", ")
+        );
+    }
+    if let Some(first) = &report.first_unlabelled {
+        say!(
+            "  labels for {} of {}; the first without is {first}",
+            report.images - report.unlabelled,
+            count(report.images, "image")
+        );
     }
     if report.over_limit > 0 {
         say!("  {} left out: over the limit a class", count(report.over_limit, "image"));
@@ -147,8 +193,11 @@ fn report(path: &Path, report: &Report, classes: usize) {
     left_out("broken", report.skipped.len(), report.skipped.iter().map(|(path, reason)| (&**path, &**reason)));
 }
 
+/// Extensions that are named.
+const KINDS: usize = 10;
+
 /// So many of something are: `1 image is`, `2 images are`.
-fn are(n: usize, one: &str) -> String {
+pub(crate) fn are(n: usize, one: &str) -> String {
     format!("{} {}", count(n, one), if n == 1 { "is" } else { "are" })
 }
 

@@ -1,8 +1,9 @@
 //! What a run has to know of its images before it begins.
 
 use super::Args;
-use crate::show::{self, Set, count};
+use crate::show::{self, Set, count, some};
 use instdisc::data::{CifarBinary, Dataset, Split};
+use instdisc::name::normal;
 use instdisc::train::Folder;
 use instdisc::{Error, Result};
 use std::collections::BTreeSet;
@@ -36,19 +37,29 @@ pub(super) fn median_side(dataset: &dyn Dataset, skip_broken: bool) -> Result<us
     }
 }
 
+/// The names of the images with which the run in `--out` began, if those that are there now are the same ones, or differ only in how
+/// their letters are written (see [`normal`]).
+pub(super) fn same_but_written_otherwise(args: &Args, dataset: &dyn Dataset) -> Result<Option<Vec<String>>> {
+    let Some(began) = Folder::images(&args.out)? else { return Ok(None) };
+    let now = (0..dataset.len()).map(|i| dataset.name(i));
+    if now.clone().eq(began.iter().map(String::as_str)) {
+        return Ok(None);
+    }
+    let sorted = |names: &mut dyn Iterator<Item = String>| names.collect::<BTreeSet<_>>();
+    let (then, now) = (sorted(&mut began.iter().map(|name| normal(name))), sorted(&mut now.map(normal)));
+    Ok((then == now && began.len() == dataset.len()).then_some(began))
+}
+
 /// Refuse images that are not those with which the run in `--out` began.
 pub(super) fn check_same(args: &Args, dataset: &dyn Dataset) -> Result<()> {
     let Some(began) = Folder::images(&args.out)? else { return Ok(()) };
-    let then: BTreeSet<&str> = began.iter().map(String::as_str).collect();
-    let now: BTreeSet<&str> = (0..dataset.len()).map(|i| dataset.name(i)).collect();
-    let told = |what: &str, names: Vec<&str>| {
-        const NAMED: usize = 5;
-        let more = if names.len() > NAMED { ", …" } else { "" };
-        let some = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-        (!names.is_empty()).then(|| format!("{} {what} ({some}{more})", count(names.len(), "image")))
+    let then: BTreeSet<String> = began.into_iter().collect();
+    let now: BTreeSet<String> = (0..dataset.len()).map(|i| dataset.name(i).to_owned()).collect();
+    let told = |what: &str, names: Vec<String>| {
+        (!names.is_empty()).then(|| format!("{} {what} ({})", count(names.len(), "image"), some(&names)))
     };
-    let came = told("came", now.difference(&then).copied().collect());
-    let went = told("went", then.difference(&now).copied().collect());
+    let came = told("came", now.difference(&then).cloned().collect());
+    let went = told("went", then.difference(&now).cloned().collect());
     let changes: Vec<String> = came.into_iter().chain(went).collect();
     if changes.is_empty() {
         return Ok(());

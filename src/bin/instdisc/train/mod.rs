@@ -224,7 +224,7 @@ impl Args {
             seed: self.seed,
             flip: self.flip.map(|f| f == OnOff::On),
             limit: self.limit,
-            exclude: Vec::new(),
+            exclude: self.images.exclude.clone(),
             preset: self.preset.map(|p| match p {
                 PresetArg::PaperCifar => Preset::PaperCifar,
                 PresetArg::PaperImagenet => Preset::PaperImagenet,

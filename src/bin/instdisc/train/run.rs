@@ -27,23 +27,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Enough for a crop of half the area at full resolution; without --size the images decide, and 224 is the largest choice.
     let size = stored.as_ref().map(|config| config.augmentation.side).or(args.size);
     let first = Config::decode_side(size.unwrap_or(224));
-    let set = Set {
+    let mut set = Set {
         labels: args.labels.as_deref(),
         limit: stored.as_ref().map_or(args.limit, |config| config.limit),
+        exclude: stored.as_ref().map(|config| config.exclude.clone()),
         // What broke since the run began keeps its row of the bank.
         names: if args.resume && args.images.skip_broken { Folder::images(&args.out)?.map(Arc::from) } else { None },
         ..Set::of(&args.data)
     };
     let mut dataset = show::images(&set, &args.images, first)?;
-    let names = images::names(&*dataset);
     let (config, notes) = match stored {
         Some(config) => {
+            if let Some(names) = images::same_but_written_otherwise(args, &*dataset)? {
+                set.names = Some(names.into());
+                dataset = Arc::from(show::open_images(&set, &args.images, first)?.dataset);
+            }
             images::check_same(args, &*dataset)?;
-            (Config { images: dataset.len(), names, ..config }, Vec::new())
+            (Config { images: dataset.len(), names: images::names(&*dataset), ..config }, Vec::new())
         }
         None => {
             let side = images::median_side(&*dataset, args.images.skip_broken)?;
-            args.choices().resolve(dataset.len(), side, names)?
+            args.choices().resolve(dataset.len(), side, images::names(&*dataset))?
         }
     };
     let side = Config::decode_side(config.augmentation.side);
