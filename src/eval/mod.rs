@@ -1,9 +1,11 @@
 //! Judging features: embedding images in evaluation mode, nearest neighbours, weighted votes.
 
 mod embed;
+mod judge;
 mod knn;
 
 pub use embed::{Embedder, Layer};
+pub use judge::{Judgement, Labelled, judge, shared_classes, usual_k};
 pub use knn::{Accuracy, Neighbour, accuracy, neighbours};
 
 use crate::error::{Error, Result};

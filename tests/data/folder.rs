@@ -48,12 +48,11 @@ fn other_files_are_listed_and_hidden_ones_passed_over() {
     write(root.path(), "class/README", b"text");
     write(root.path(), "BMfile", b"BM is how this text begins");
     let set = opened(root.path(), &Options::default());
-    assert_eq!(names(&set), ["a.png", "b"], "b has no extension, but the content of an image");
-    let listed: Vec<PathBuf> =
-        ["BMfile", "c.dat", "class/README", "notes.txt"].iter().map(|name| root.path().join(name)).collect();
+    assert_eq!(names(&set), ["a.png", "b", "c.dat"], "b and c.dat have the content of an image");
+    let listed: Vec<PathBuf> = ["BMfile", "class/README", "notes.txt"].iter().map(|name| root.path().join(name)).collect();
     assert_eq!(set.report().not_images, listed);
     assert!(set.classes().is_empty(), "a folder without an image is no class");
-    assert_eq!((set.report().images, set.report().in_memory), (2, 2));
+    assert_eq!((set.report().images, set.report().in_memory), (3, 3));
 }
 
 #[test]

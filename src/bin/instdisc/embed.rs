@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "embedding")]
     layer: LayerArg,
     /// Images at once
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = show::batches())]
     batch: usize,
     #[command(flatten)]
     images: DataArgs,

@@ -1,13 +1,16 @@
 //! `instdisc knn`.
 
+use crate::classes;
 use crate::embed::{LayerArg, checkpoint_of};
-use crate::say::result;
+use crate::say::{result, say};
 use crate::show::{self, DataArgs, Set};
 use instdisc::data::{Dataset, Split};
-use instdisc::eval::{accuracy, neighbours};
-use instdisc::train::{Config, EmbedOptions, features};
+use instdisc::eval::{Judgement, Labelled, judge, shared_classes, usual_k};
+use instdisc::name;
+use instdisc::train::{Config, EmbedOptions, Embedded, features};
 use instdisc::{Error, Result};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Judge features by weighted nearest neighbours
@@ -21,9 +24,9 @@ pub(crate) struct Args {
     /// Labelled images that are judged
     #[arg(long, value_name = "DATA")]
     test: PathBuf,
-    /// Neighbours that vote
-    #[arg(short, default_value_t = 200)]
-    k: usize,
+    /// Neighbours that vote [default: 200, of fewer than 2,000 labelled images a tenth]
+    #[arg(short)]
+    k: Option<usize>,
     /// Temperature of a vote's weight
     #[arg(long, default_value_t = 0.07, allow_negative_numbers = true)]
     tau: f32,
@@ -34,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "embedding")]
     layer: LayerArg,
     /// Images at once
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = show::batches())]
     batch: usize,
     /// Take only the first so many images of each class that vote
     #[arg(long, value_name = "N")]
@@ -56,8 +59,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.k == 0 {
-        return Err(Error::value("knn", "-k", "at least 1", args.k));
+    if let Some(k) = args.k.filter(|k| *k == 0) {
+        return Err(Error::value("knn", "-k", "at least 1", k));
     }
     let gpu = show::gpu(args.adapter.as_deref())?;
     let trained = features(&gpu, &checkpoint_of(&args.run))?;
@@ -72,28 +75,42 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             return Err(Error::data(path, reason));
         }
     }
+    classes::check(&*bank, &*queries, &args.test)?;
+    for (set, what) in [(&bank, "vote"), (&queries, "are judged")] {
+        let without = (0..set.len()).filter(|i| set.label(*i).is_none()).count();
+        if without > 0 {
+            say!("note: {} without a label, and none of them among those that {what}", show::are(without, "image"));
+        }
+    }
     let vectors = |set: &Arc<dyn Dataset>| {
         let (augmentation, layer, threads) = (trained.config.augmentation, args.layer.layer(), args.images.threads);
         let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
         show::vectors(&gpu, &trained, set, &args.images, options)
     };
     let (voting, judged) = (vectors(&bank)?, vectors(&queries)?);
-    let found = neighbours(&gpu, &voting.rows, &judged.rows, args.k)?;
-    // A class is the same where its name is: the two folders may number them differently.
-    let known: Vec<_> = queries.classes().iter().map(|name| bank.classes().iter().position(|n| n == name)).collect();
-    let class =
-        |i: &u32| queries.label(*i as usize).map(|c| known.get(c as usize).copied().flatten().map_or(u32::MAX, |c| c as u32));
+    let own = own_rows(args, (&*bank, &voting), (&*queries, &judged));
+    let itself = own.iter().filter(|row| row.is_some()).count();
+    if itself > 0 {
+        say!("note: {} in both sets; none votes on itself", show::are(itself, "image"));
+    }
+    let shared = shared_classes(bank.classes(), queries.classes());
+    let class = |i: &u32| queries.label(*i as usize).map(|c| shared.get(c as usize).copied().flatten().unwrap_or(u32::MAX));
     let truth: Vec<_> = judged.images.iter().map(class).collect();
-    let seen = accuracy(&found, &truth, |row| bank.label(voting.images[row as usize] as usize), args.tau)?;
+    let votes: Vec<_> = voting.images.iter().map(|i| bank.label(*i as usize)).collect();
+    let voters = votes.iter().flatten().count();
+    let (voting, judged) = (Labelled { rows: &voting.rows, classes: &votes }, Labelled { rows: &judged.rows, classes: &truth });
+    let Judgement { accuracy: seen, k, .. } = judge(&gpu, voting, judged, &own, args.k.unwrap_or(usual_k(voters)), args.tau)?;
+    if args.k.is_some_and(|asked| asked > k) {
+        say!("note: only {} to vote: k = {k}, so that the class with the most of them tends to win", are_left(k));
+    }
     if args.json {
         result!(
             "{}",
-            serde_json::json!({ "k": args.k, "tau": args.tau, "top1": seen.top1, "top5": seen.top5, "queries": seen.queries })
+            serde_json::json!({ "k": k, "tau": args.tau, "top1": seen.top1, "top5": seen.top5, "queries": seen.queries })
         );
     } else {
         result!(
-            "kNN, k = {}, tau = {}: top-1 {:.2} %, top-5 {:.2} % of {}",
-            args.k,
+            "kNN, k = {k}, tau = {}: top-1 {:.2} %, top-5 {:.2} % of {}",
             args.tau,
             100.0 * seen.top1,
             100.0 * seen.top5,
@@ -101,4 +118,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn are_left(k: usize) -> String {
+    if k == 1 { "1 labelled image is there".into() } else { format!("{k} labelled images are there") }
+}
+
+/// The row that votes, for each judged row whose image is the very same file.
+fn own_rows(args: &Args, bank: (&dyn Dataset, &Embedded), queries: (&dyn Dataset, &Embedded)) -> Vec<Option<u32>> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (of_bank, of_queries) = (real(&args.train), real(&args.test));
+    let file = |root: &Path, set: &dyn Dataset, i: u32| name::path(root, set.name(i as usize));
+    let rows: HashMap<PathBuf, u32> = bank.1.images.iter().zip(0..).map(|(i, row)| (file(&of_bank, bank.0, *i), row)).collect();
+    queries.1.images.iter().map(|i| rows.get(&file(&of_queries, queries.0, *i)).copied()).collect()
 }

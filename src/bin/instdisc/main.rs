@@ -3,6 +3,7 @@
 mod adapters;
 mod array;
 mod bench;
+mod classes;
 mod embed;
 mod kernels;
 mod knn;

@@ -2,6 +2,8 @@
 
 use crate::say::say;
 use crate::watch::{Counted, watched};
+use clap::builder::TypedValueParser;
+use clap::value_parser;
 use instdisc::data::{Dataset, Limits, Meter, Opened, Options, Report, Split};
 use instdisc::gpu::{Gpu, OpenOptions};
 use instdisc::name::shown;
@@ -36,8 +38,17 @@ pub(crate) struct DataArgs {
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_file_bytes: Option<u64>,
     /// Threads that decode images, at the opening of a folder and later [default: one a core]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = between(0, 256))]
     pub(crate) threads: usize,
+}
+
+/// A number of images at once, for those who only look at them.
+pub(crate) fn batches() -> impl TypedValueParser<Value = usize> {
+    between(1, 4096)
+}
+
+fn between(least: i64, most: i64) -> impl TypedValueParser<Value = usize> {
+    value_parser!(u16).range(least..=most).map(usize::from)
 }
 
 /// Images to open.
@@ -101,6 +112,24 @@ pub(crate) fn open_images(set: &Set, args: &DataArgs, side: usize) -> Result<Ope
 
 /// The vectors of the images that can be read, of unit length, and say on standard error which cannot, if these are to be left out.
 pub(crate) fn vectors(
+    gpu: &Gpu,
+    trained: &Features,
+    dataset: &Arc<dyn Dataset>,
+    args: &DataArgs,
+    options: EmbedOptions,
+) -> Result<Embedded> {
+    let options = EmbedOptions { batch: options.batch.min(dataset.len()).max(1), ..options };
+    match vectors_at_once(gpu, trained, dataset, args, options) {
+        Err(Error::OutOfMemory { .. } | Error::Limit { .. } | Error::Memory { .. }) if options.batch > 1 => {
+            let batch = options.batch / 2;
+            say!("note: the device has no room for {} at once, so {batch} are tried", count(options.batch, "image"));
+            vectors(gpu, trained, dataset, args, EmbedOptions { batch, ..options })
+        }
+        vectors => vectors,
+    }
+}
+
+fn vectors_at_once(
     gpu: &Gpu,
     trained: &Features,
     dataset: &Arc<dyn Dataset>,

@@ -3,7 +3,7 @@
 use super::{Evaluation, Event, Run, RunOptions, tell};
 use crate::data::{Dataset, Skipped};
 use crate::error::Result;
-use crate::eval::{Layer, Matrix, Neighbour, accuracy, neighbours};
+use crate::eval::{Labelled, Layer, Matrix, judge, shared_classes, usual_k};
 use crate::npid;
 use crate::train::EmbedOptions;
 use crate::train::features::{Embedded, Embedding};
@@ -13,12 +13,12 @@ use std::sync::Arc;
 impl Run {
     /// Weighted kNN on the bank and on clean features. `None` where images have no labels.
     ///
-    /// With test images these are the queries; without, some of the images trained on are, each without itself. 200
-    /// neighbours vote, of fewer than 2,000 images a tenth. Images that are on the device are taken from there. With
+    /// With test images these are the queries; without, some of the images trained on are, each without itself. So many neighbours
+    /// vote as [`usual_k`] says, of those that have labels. Images that are on the device are taken from there. With
     /// [`Source::skip_broken`](crate::train::Source::skip_broken) those that cannot be read neither vote on clean features nor are judged.
     ///
     /// # Errors
-    /// Those of [`embed`](crate::train::embed) and [`neighbours`]; [`Error::Data`](crate::Error::Data) where more images cannot be read
+    /// Those of [`embed`](crate::train::embed) and [`judge`]; [`Error::Data`](crate::Error::Data) where more images cannot be read
     /// than may be skipped.
     pub fn evaluate(&self, options: &RunOptions) -> Result<Option<Evaluation>> {
         self.judged(options).map(|(evaluation, _)| evaluation)
@@ -33,36 +33,32 @@ impl Run {
 
     fn judged(&self, options: &RunOptions) -> Result<(Option<Evaluation>, Vec<Skipped>)> {
         const OWN_QUERIES: usize = 1_000;
-        const MOST_NEIGHBOURS: usize = 200;
         let train = &self.dataset;
         let judged = options.test.as_ref().unwrap_or(train);
         if train.classes().is_empty() || judged.classes().is_empty() {
             return Ok((None, Vec::new()));
         }
         let own = options.test.is_none();
-        // Of few images a tenth: where all vote, those of other classes have the majority whatever the features are.
-        let k = MOST_NEIGHBOURS.min(train.len() / 10).max(1);
+        let everything: Vec<u32> = (0..train.len() as u32).collect();
+        let voters = everything.iter().filter(|i| train.label(**i as usize).is_some()).count();
+        if voters == 0 {
+            return Ok((None, Vec::new()));
+        }
         let count = if own { judged.len().min(OWN_QUERIES) } else { judged.len() };
         let chosen: Vec<u32> = (0..count).map(|i| (i * judged.len() / count) as u32).collect();
-        let everything: Vec<u32> = (0..train.len() as u32).collect();
         let clean = self.embedded(train, &everything, options.threads)?;
         let queries = if own { part(&clean, &chosen)? } else { self.embedded(judged, &chosen, options.threads)? };
         let bank = Matrix::new(self.config.net.dim, self.store.read_state(npid::BANK)?)?;
-        // A class is the same where its name is: the two sets may number them differently.
-        let number_of = |name: &String| train.classes().iter().position(|n| n == name).map(|i| i as u32);
-        let known: Vec<Option<u32>> = judged.classes().iter().map(number_of).collect();
-        let class = |i: &u32| judged.label(*i as usize).map(|c| known.get(c as usize).copied().flatten().unwrap_or(u32::MAX));
+        let shared = shared_classes(train.classes(), judged.classes());
+        let class = |i: &u32| judged.label(*i as usize).map(|c| shared.get(c as usize).copied().flatten().unwrap_or(u32::MAX));
         let truth: Vec<Option<u32>> = queries.images.iter().map(class).collect();
         let score = |rows: &Matrix, images: &[u32]| -> Result<_> {
-            let mut found = neighbours(&self.gpu, rows, &queries.rows, k + usize::from(own))?;
-            let image = |n: &Neighbour| images[n.row as usize];
-            if own {
-                for (found, i) in found.iter_mut().zip(&queries.images) {
-                    found.retain(|n| image(n) != *i);
-                    found.truncate(k);
-                }
-            }
-            accuracy(&found, &truth, |row| train.label(images[row as usize] as usize), self.config.method.tau)
+            let classes: Vec<Option<u32>> = images.iter().map(|i| train.label(*i as usize)).collect();
+            let own_row = |image: &u32| images.binary_search(image).ok().filter(|_| own).map(|row| row as u32);
+            let own_rows: Vec<Option<u32>> = queries.images.iter().map(own_row).collect();
+            let (voting, judged) = (Labelled { rows, classes: &classes }, Labelled { rows: &queries.rows, classes: &truth });
+            let judgement = judge(&self.gpu, voting, judged, &own_rows, usual_k(voters), self.config.method.tau)?;
+            Ok(judgement.accuracy)
         };
         let (bank, fresh) = (score(&bank, &everything)?, score(&clean.rows, &clean.images)?);
         let evaluation = Evaluation { bank: bank.top1, clean: fresh.top1, queries: fresh.queries };
