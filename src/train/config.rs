@@ -175,6 +175,16 @@ impl Choices {
         Ok((config.clone(), self.notes(&config, wanted)))
     }
 
+    /// Refuse what no images can make right, before they are opened.
+    ///
+    /// # Errors
+    /// [`Error::Value`] with the option's name.
+    pub fn check(&self) -> Result<()> {
+        // Any number will do.
+        const IMAGES: usize = 1 << 20;
+        Self { accumulate: self.accumulate.map(|parts| parts.min(1)), ..self.clone() }.resolve(IMAGES, 32, 0).map(drop)
+    }
+
     /// The noise-contrastive loss that was asked for.
     pub(super) fn noise_contrastive(&self) -> Loss {
         let asked = self.with_preset();
@@ -196,6 +206,11 @@ impl Choices {
         let n = config.images;
         if config.batch < wanted {
             notes.push(format!("a batch of {wanted} becomes {n}, for there are no more images"));
+        }
+        if config.batch == 1 {
+            notes.push(
+                "a batch of 1 teaches next to nothing: batch norm has no other image to compare with; take 16 or more".into(),
+            );
         }
         if let Loss::Nce { negatives, z, exclude_own } = config.method.loss {
             if z == ZRule::First && n < FROZEN_Z_IMAGES {
@@ -238,7 +253,14 @@ impl Config {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return Err(Error::value("train", "--weight-decay", "a finite number of at least 0", self.weight_decay));
         }
-        for (name, value) in [("--batch", self.batch), ("--accumulate", self.accumulate), ("--epochs", self.epochs)] {
+        let counts = [
+            ("--batch", self.batch),
+            ("--accumulate", self.accumulate),
+            ("--epochs", self.epochs),
+            ("--width", self.net.width),
+            ("--dim", self.net.dim),
+        ];
+        for (name, value) in counts {
             if value == 0 {
                 return Err(Error::value("train", name, "at least 1", value));
             }

@@ -1,6 +1,6 @@
 //! A run's folder that is used again: by a second process, after a failure, with other settings and other images.
 
-use crate::{Place, checkpoint, command, done, refused, train};
+use crate::{Place, checkpoint, command, done, refused, step, train};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
@@ -61,12 +61,6 @@ fn a_checkpoint_every_so_often_survives_a_kill_in_mid_epoch() {
     println!(
         "scorecard cli --save-every: killed in mid-epoch, resumed from step {step} of 30 to the bytes of an uninterrupted run"
     );
-}
-
-/// The step of the checkpoint, 0 without one.
-fn step(run: &str) -> u64 {
-    let file = instdisc::checkpoint::File::load(std::path::Path::new(run).join("last.safetensors"));
-    file.map_or(0, |file| file.metadata["step"].parse().unwrap())
 }
 
 #[test]

@@ -47,8 +47,8 @@ fn data_that_cannot_be_trained_on_is_named() {
         (&["--loss", "nce", "--negatives", "0"], &["--negatives", "at least 1"]),
         (&["--arch", "vgg"], &["resnet18, resnet34 or resnet50", "vgg"]),
         (&["--size", "4"], &["--size", "between 8 and 640"]),
-        (&["--width", "0"], &["a width of 1"]),
-        (&["--dim", "0"], &["an embedding of 1"]),
+        (&["--width", "0"], &["`--width` must be at least 1"]),
+        (&["--dim", "0"], &["`--dim` must be at least 1"]),
     ] {
         let base = ["train", &data, "--out", &out, "--width", "4"];
         // An option may not be given twice, so those of the small network stay out.
@@ -74,7 +74,13 @@ fn one_broken_image_among_many_stops_or_is_left_out() {
     let out = place.arg("run");
     refused(&train(&data, &out, &[]), &["04.png", "broken: 2 of 13", "--skip-broken"]);
     let said = done(&train(&data, &out, &["--skip-broken"]));
-    for part in ["11 images, 2 classes", "2 images left out: broken", "04.png", "zz.jpg", "1 file passed over: no image"] {
+    for part in [
+        "11 images, 2 classes",
+        "2 images left out: broken",
+        "04.png",
+        "zz.jpg",
+        "1 file passed over: no image (1 .txt: not read)",
+    ] {
         assert!(said.err.contains(part), "{}", said.err);
     }
     println!("scorecard cli broken images: named and counted; --skip-broken trains on the other 11");
@@ -93,7 +99,8 @@ fn label_files_are_read_or_named_with_the_line() {
     refused(&train(&data, &out, &all), &["labels.tsv", "No such file"]);
     let mut named = 1;
     for (text, parts) in [
-        (lines(&|i| if i == 3 { "nothing.png\tclass 1".into() } else { good(i) }), &["3.png", "no label"][..]),
+        (lines(&|i| if i == 3 { "nothing.png\tclass 1".into() } else { good(i) }), &["line 4", "no image `nothing.png`"][..]),
+        (lines(&|i| format!("/photos/{}", good(i))), &["no label", "look like `/photos/0.png`, the images' like `0.png`"]),
         (lines(&good) + "\n9.png\tclass 1", &["line 9", "9.png", "no image"]),
         (lines(&good) + "\n2.png\tclass 1", &["line 9", "2.png", "line 3", "already"]),
         (lines(&|i| if i == 4 { "4.png class".into() } else { good(i) }), &["line 5", "neither a tab nor a comma"]),

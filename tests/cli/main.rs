@@ -10,6 +10,8 @@ mod bad_run;
 mod bench;
 mod feed;
 mod first_use;
+#[cfg(unix)]
+mod judging;
 mod output;
 #[cfg(unix)]
 mod stop;
@@ -124,6 +126,12 @@ fn train<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     args.extend(SMALL);
     args.extend(more);
     args
+}
+
+/// The step of a run's checkpoint, 0 without one.
+fn step(run: &str) -> u64 {
+    let file = instdisc::checkpoint::File::load(Path::new(run).join("last.safetensors"));
+    file.map_or(0, |file| file.metadata["step"].parse().unwrap())
 }
 
 fn checkpoint(run: &Path) -> Vec<u8> {

@@ -129,6 +129,9 @@ fn own_rows(args: &Args, bank: (&dyn Dataset, &Embedded), queries: (&dyn Dataset
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let (of_bank, of_queries) = (real(&args.train), real(&args.test));
     let file = |root: &Path, set: &dyn Dataset, i: u32| name::path(root, set.name(i as usize));
-    let rows: HashMap<PathBuf, u32> = bank.1.images.iter().zip(0..).map(|(i, row)| (file(&of_bank, bank.0, *i), row)).collect();
-    queries.1.images.iter().map(|i| rows.get(&file(&of_queries, queries.0, *i)).copied()).collect()
+    let votes = bank.1.images.iter().zip(0..).filter(|(i, _)| bank.0.label(**i as usize).is_some());
+    let rows: HashMap<PathBuf, u32> = votes.map(|(i, row)| (file(&of_bank, bank.0, *i), row)).collect();
+    let judged = |i: &&u32| queries.0.label(**i as usize).is_some();
+    let own = |i: &u32| rows.get(&file(&of_queries, queries.0, *i)).copied();
+    queries.1.images.iter().map(|i| Some(i).filter(judged).and_then(own)).collect()
 }

@@ -10,6 +10,7 @@ mod knn;
 mod say;
 mod selftest;
 mod show;
+mod signals;
 mod train;
 mod tune;
 mod watch;
@@ -42,7 +43,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Adapters(args) => adapters::run(&args),
-        Command::Train(args) => train::run(&args),
+        Command::Train(args) => match train::run(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Embed(args) => embed::run(&args),
         Command::Knn(args) => knn::run(&args),
         Command::Bench(args) => bench::run(args),

@@ -8,9 +8,6 @@ use crate::train::profiling::{Phase, Profiling};
 use serde_json::json;
 use std::time::Instant;
 
-/// Steps that may be under way before the oldest one's loss is read.
-const AHEAD: usize = 2;
-
 impl Run {
     /// Train until the schedule's end, `stop_after`, or a stop from outside.
     ///
@@ -32,7 +29,7 @@ impl Run {
         while self.progress.step < end {
             let next = self.progress.step + self.pending.len() as u64;
             let boundary = next == end || (next > self.progress.step && next.is_multiple_of(per_epoch));
-            if boundary || self.pending.len() > AHEAD {
+            if boundary || self.pending.len() > options.ahead {
                 self.finish_oldest(options, on)?;
                 if !self.pending.is_empty() || !self.progress.step.is_multiple_of(per_epoch) {
                     continue;

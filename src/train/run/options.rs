@@ -18,6 +18,8 @@ pub struct RunOptions {
     pub threads: usize,
     /// Steps between lines of the log.
     pub log_every: u64,
+    /// Steps that may be under way before the oldest one's loss is read.
+    pub ahead: usize,
     /// Save a checkpoint when so much time has passed since the last one, beside those at the end of each epoch; `None` for never.
     pub save_every: Option<Duration>,
     /// Profile so many steps, once a few have warmed up and as many more were timed as they are; see [`Run::profile`](super::Run::profile).
@@ -35,6 +37,7 @@ impl Default for RunOptions {
             stop_after: None,
             threads: 0,
             log_every: 50,
+            ahead: 2,
             save_every,
             profile: 0,
             stop: Arc::default(),

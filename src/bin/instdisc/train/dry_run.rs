@@ -18,6 +18,8 @@ const TIMED: usize = 3;
 pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Result<()> {
     let (steps, epochs) = (config.steps_per_epoch(), config.epochs as u64);
     let tuned = args.kernels.remembered(gpu);
+    // Enough steps to time, however few the run has; the memory is the same.
+    let config = Config { epochs: config.epochs.max(TIMED + 2), ..config };
     let mut run = Run::new(&tuned, config, source, None)?;
     say!("images: {}", run.feed());
     if args.kernels.effort().is_some() {
@@ -25,10 +27,11 @@ pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Res
     }
     print::memory(gpu, &mut run);
     let stop = Arc::new(AtomicBool::new(false));
-    let options = RunOptions { eval_every: 0, threads: args.images.threads, stop: stop.clone(), ..RunOptions::default() };
+    // Each step is waited for: the losses of several under way would come in one burst when the run ends.
+    let options =
+        RunOptions { eval_every: 0, ahead: 0, threads: args.images.threads, stop: stop.clone(), ..RunOptions::default() };
     let mut ends = Vec::new();
     run.train(&options, &mut |event| {
-        // Steps that end after the stop were submitted before it: their ends lie closer together than those of a run.
         if matches!(event, Event::Step { .. }) && ends.len() <= TIMED {
             ends.push(Instant::now());
             stop.store(ends.len() > TIMED, Ordering::SeqCst);
@@ -36,7 +39,7 @@ pub(super) fn run(args: &Args, gpu: &Gpu, config: Config, source: Source) -> Res
     })?;
     let timed = ends.len().saturating_sub(1);
     let (Some(first), Some(last), true) = (ends.first(), ends.last(), timed > 0) else {
-        say!("time: the run has a single step, and the first is no measure");
+        say!("time: not measured, for too few steps were done");
         return Ok(());
     };
     let each = last.duration_since(*first).as_secs_f64() / timed as f64;

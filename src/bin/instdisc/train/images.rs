@@ -1,6 +1,8 @@
 //! What a run has to know of its images before it begins.
 
 use super::Args;
+use crate::classes;
+use crate::say::say;
 use crate::show::{self, Set, count, some};
 use instdisc::data::{CifarBinary, Dataset, Split};
 use instdisc::name::normal;
@@ -15,6 +17,19 @@ pub(super) fn of_test(args: &Args, side: usize) -> Result<Option<Arc<dyn Dataset
     let path = args.test.as_ref().or(cifar.then_some(&args.data));
     let set = |path| Set { split: Split::Test, limit: args.limit_test, ..Set::of(path) };
     path.map(|path| show::images(&set(path), &args.images, side)).transpose()
+}
+
+/// Say why features will not be judged, if they were to be by images of their own, and refuse images that cannot judge them.
+pub(super) fn check_judging(args: &Args, dataset: &dyn Dataset, test: Option<&dyn Dataset>) -> Result<()> {
+    let Some(test) = test else { return Ok(()) };
+    let path = args.test.as_deref().unwrap_or(&args.data);
+    for (set, whose) in [(dataset, "the images to train on have"), (test, "those of --test have")] {
+        if set.classes().is_empty() {
+            say!("note: features will not be judged: {whose} no labels; put the images of each class into a folder of its own");
+            return Ok(());
+        }
+    }
+    classes::check(dataset, test, path)
 }
 
 /// The median of the shorter sides of up to 101 images, evenly spread.

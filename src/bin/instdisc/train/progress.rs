@@ -22,9 +22,10 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(config: &Config, args: &Args) -> Self {
-        let terminal = std::io::stderr().is_terminal();
         let steps = config.steps_per_epoch();
-        let bar = if terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        // A dumb terminal has no bar, and a bar that is not shown would swallow the lines.
+        let terminal = !bar.is_hidden();
         let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}");
         if let Ok(style) = style {
             bar.set_style(style);

@@ -5,19 +5,23 @@ use super::{Args, dry_run, images, print};
 use crate::kernels;
 use crate::say::say;
 use crate::show::{self, Set, count};
+use crate::signals::Stop;
 use instdisc::gpu::Gpu;
 use instdisc::name::shown;
 use instdisc::train::tune::problems_of;
 use instdisc::train::{Config, Folder, Outcome, Run, RunOptions, Source};
 use instdisc::{Error, Result};
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     if !(0.0..=1e6).contains(&args.save_every) {
         return Err(Error::value("train", "--save-every", "minutes, between 0 and a million", args.save_every));
+    }
+    if !args.resume {
+        args.choices().check()?;
     }
     let stored = if args.resume { Some(resumed(args)?) } else { None };
     if stored.is_none() && !args.dry_run {
@@ -57,27 +61,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         dataset = Arc::from(show::open_images(&set, &args.images, side)?.dataset);
     }
     let test = if args.eval_every > 0 { images::of_test(args, side)? } else { None };
+    images::check_judging(args, &*dataset, test.as_deref())?;
     print::config(&config);
     notes.iter().for_each(|note| say!("note: {note}"));
     if args.dry_run {
-        return dry_run::run(args, &gpu, config, args.source(dataset));
+        dry_run::run(args, &gpu, config, args.source(dataset))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let mut run = begin(args, &gpu, config, args.source(dataset))?;
     say!("images: {}", run.feed());
     print::memory(&gpu, &mut run);
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = stop.clone();
-    // A second Ctrl-C ends at once: the checkpoint on disk is whole in any case.
-    let handler = ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        say!("\nstopping after this step; Ctrl-C again to end at once");
-    });
-    handler.map_err(|e| Error::value("train", "Ctrl-C", "free for this program", e))?;
+    let stop = Stop::listen()?;
     let (eval_every, stop_after, profile, threads) = (args.eval_every, args.stop_after, args.profile, args.images.threads);
     let save_every = (args.save_every > 0.0).then(|| Duration::from_secs_f64(60.0 * args.save_every));
-    let options = RunOptions { test, eval_every, stop_after, threads, save_every, profile, stop, ..RunOptions::default() };
+    let raised = stop.raised.clone();
+    let options =
+        RunOptions { test, eval_every, stop_after, threads, save_every, profile, stop: raised, ..RunOptions::default() };
     let mut progress = Progress::new(run.config(), args);
     let mut first = true;
     let outcome = run.train(&options, &mut |event| {
@@ -97,13 +96,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None if args.profile > 0 => say!("note: nothing was profiled: there were too few steps"),
         None => {}
     }
+    let (step, config) = (run.progress().step, run.config());
+    let per_epoch = config.steps_per_epoch();
+    let (steps, epochs) = (per_epoch * config.epochs as u64, config.epochs as u64);
     match outcome {
-        Outcome::Stopped => say!("stopped at step {}; the same command with --resume goes on", run.progress().step),
+        Outcome::Stopped => {
+            let epoch = step / per_epoch + 1;
+            say!("stopped at step {step} of {steps} (epoch {epoch} of {epochs}); the same command with --resume goes on");
+            return Ok(stop.code());
+        }
+        Outcome::Done if step < steps => {
+            let left = epochs - step / per_epoch;
+            say!("done: step {step}, epoch {} of {epochs}; --resume goes on with the other {left}", epochs - left);
+        }
         Outcome::Done => {
-            say!("done: step {}; features with `instdisc embed {} DATA --out FILE.npy`", run.progress().step, shown(&args.out))
+            say!("done: step {step}; features with `instdisc embed {} DATA --out FILE.npy`", shown(&args.out));
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The settings with which the run in `--out` goes on: its own, but for epochs.
