@@ -104,6 +104,7 @@ impl ImageFolder {
             by_content: listing.by_content,
             system: listing.system.into_iter().collect(),
             excluded: listing.excluded,
+            unreadable: listing.unreadable,
             ..Report::default()
         };
         let mut files = Vec::with_capacity(total);
@@ -121,8 +122,6 @@ impl ImageFolder {
                 Outcome::Broken(reason) => report.skipped.push((found.path(path), reason)),
             }
         }
-        // Folders that cannot be read come first, and hold who knows how many.
-        let unreadable = listing.unreadable;
         if let Some((first, reason)) = report.skipped.first() {
             let broken = report.skipped.len();
             if files.is_empty() {
@@ -133,7 +132,6 @@ impl ImageFolder {
                 return Err(Error::data(first, format!("{reason} (broken: {broken} of {total}); {advice}")));
             }
         }
-        report.skipped.splice(0..0, unreadable);
         report.images = files.len();
         report.in_memory = files.iter().filter(|file| file.keep).count();
         let (root, classes) = (path.to_owned(), listing.classes);

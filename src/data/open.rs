@@ -140,6 +140,8 @@ pub struct Report {
     pub by_content: usize,
     /// Folders of the system that were passed over, such as `@eaDir` or `lost+found`, and how many there were of each name.
     pub system: Vec<(String, usize)>,
+    /// Folders that cannot be read and were left out: which, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
     /// How many files and folders each pattern of [`Options::exclude`] left out.
     pub excluded: Vec<usize>,
 }

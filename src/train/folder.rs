@@ -62,6 +62,14 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Refuse the folder of a run in which another process trains.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where one does; [`Error::Io`].
+    pub fn check_free(path: &Path) -> Result<()> {
+        Lock::take(path).map(drop)
+    }
+
     /// Open the folder of a run that has stopped.
     ///
     /// # Errors

@@ -262,3 +262,41 @@ fn an_image_that_breaks_while_vectors_are_made_ends_that_or_has_no_row_and_no_vo
         "scorecard cli an image that breaks while vectors are made: ends that with advice, or has no row, no vote and no verdict"
     );
 }
+
+/// Folders that this user may not read. The administrator may read all, so the tool runs as nobody then.
+#[cfg(unix)]
+#[test]
+fn a_folder_without_permission_is_named_and_left_out_with_skip_broken() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let place = Place::new();
+    let data = place.pictures("data", 12);
+    place.picture("data/lost/1.png", 20, 20, 1);
+    let mode = |name: &str, mode: u32| std::fs::set_permissions(place.path(name), PermissionsExt::from_mode(mode)).unwrap();
+    mode("", 0o777);
+    mode("data/lost", 0o000);
+    let administrator = std::fs::read_dir(place.path("data/lost")).is_ok();
+    let (out, cache) = (place.arg("run"), place.arg("cache"));
+    let run = |more: &[&str]| {
+        let mut command = command(&train(&data, &out, more));
+        command.env("INSTDISC_CACHE", &cache).env("HOME", place.path("")).current_dir(place.path(""));
+        if administrator {
+            command.uid(65534).gid(65534);
+        }
+        command
+    };
+    // The tool itself must be within nobody's reach.
+    if run(&["--help"]).output().is_err() {
+        println!("scorecard cli folder without permission: NOT TESTED, nobody may not run the tool here");
+        mode("data/lost", 0o755);
+        return;
+    }
+    check_refused(&finish(run(&[])), &["data/lost", "the folder cannot be read: Permission denied", "--skip-broken"]);
+    let said = finish(run(&["--skip-broken"]));
+    mode("data/lost", 0o755);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    for part in ["12 images, 2 classes", "1 folder left out: unreadable", "data/lost: the folder cannot be read"] {
+        assert!(said.err.contains(part), "{}", said.err);
+    }
+    println!("scorecard cli folder without permission: named; left out, named and counted with --skip-broken");
+}

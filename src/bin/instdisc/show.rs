@@ -150,7 +150,7 @@ fn vectors_at_once(
         Embedded { rows, images: (0..dataset.len() as u32).collect(), skipped: Vec::new() }
     };
     let skipped = &embedded.skipped;
-    left_out("broken since the opening", skipped.len(), skipped.iter().map(|image| (&*image.path, &*image.reason)));
+    left_out("image", "broken since the opening", skipped.len(), skipped.iter().map(|image| (&*image.path, &*image.reason)));
     Ok(Embedded { rows: embedded.rows.normalised(), ..embedded })
 }
 
@@ -219,7 +219,9 @@ fn report(path: &Path, report: &Report, classes: &[String], exclude: &[String]) 
     for (names, what) in odd.into_iter().filter(|(names, _)| !names.is_empty()) {
         say!("note: {} {what}: {}", are(names.len(), "image"), some(names));
     }
-    left_out("broken", report.skipped.len(), report.skipped.iter().map(|(path, reason)| (&**path, &**reason)));
+    for (one, why, files) in [("folder", "unreadable", &report.unreadable), ("image", "broken", &report.skipped)] {
+        left_out(one, why, files.len(), files.iter().map(|(path, reason)| (&**path, &**reason)));
+    }
 }
 
 /// Extensions that are named.
@@ -237,11 +239,11 @@ pub(crate) fn some(names: &[String]) -> String {
     if names.len() > NAMED { format!("{first} and {} more", names.len() - NAMED) } else { first }
 }
 
-/// Say that `number` images are left out, and of the first ten what is wrong with them.
-fn left_out<'a>(why: &str, number: usize, images: impl Iterator<Item = (&'a Path, &'a str)>) {
+/// Say that so many images or folders are left out, and of the first ten what is wrong with them.
+fn left_out<'a>(one: &str, why: &str, number: usize, images: impl Iterator<Item = (&'a Path, &'a str)>) {
     const NAMED: usize = 10;
     if number > 0 {
-        say!("  {} left out: {why}", count(number, "image"));
+        say!("  {} left out: {why}", count(number, one));
         images.take(NAMED).for_each(|(path, reason)| say!("    {}: {reason}", shown(path)));
     }
     if number > NAMED {

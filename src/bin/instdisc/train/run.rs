@@ -119,6 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// The settings with which the run in `--out` goes on: its own, but for epochs.
 fn resumed(args: &Args) -> Result<Config> {
     let stored = Folder::config(&args.out)?;
+    Folder::check_free(&args.out)?;
     let asked = args.choices().over(&stored)?;
     if let Some(difference) = stored.difference(&asked) {
         let reason = format!(
