@@ -167,7 +167,7 @@ pub(super) fn pixels(
 }
 
 /// The most bytes of a pixel that a decoder may hold for each pixel of the limit: four channels of 64 bits.
-const WIDEST: u64 = 32;
+pub(super) const WIDEST: u64 = 32;
 
 /// The format that the first bytes tell, if it is one that is read.
 pub(super) fn format(bytes: &[u8]) -> Option<ImageFormat> {

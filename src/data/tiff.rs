@@ -100,6 +100,8 @@ fn jpegs(bytes: &[u8], most: u64, kind: Option<u64>) -> Result<RgbImage> {
     if offsets.len() != across * height.div_ceil(chunk_height.max(1)) as usize {
         return Err("the TIFF has its colours in JPEGs apart, which are not read; save it with its colours together".into());
     }
+    // A strip has no more pixels than it says, whatever the JPEG in it says.
+    let pixels = (u64::from(chunk_width) * u64::from(chunk_height)).min(most / super::decode::WIDEST);
     let tables: Vec<u8> = numbers(347).unwrap_or_default().into_iter().map(|byte| byte as u8).collect();
     let mut page = RgbImage::new(width, height);
     for (i, (offset, count)) in offsets.iter().zip(&counts).enumerate() {
@@ -111,7 +113,7 @@ fn jpegs(bytes: &[u8], most: u64, kind: Option<u64>) -> Result<RgbImage> {
             Some(length) => [tables.get(..length).unwrap_or_default(), part.get(2..).unwrap_or_default()].concat(),
             None => part.to_vec(),
         };
-        let image = jpeg::strip(&whole, most, kind == Some(YCBCR))?.into_rgb8();
+        let image = jpeg::strip(&whole, pixels, kind == Some(YCBCR))?.into_rgb8();
         let place = |n: usize, size: u32| n as i64 * i64::from(size);
         image::imageops::replace(&mut page, &image, place(i % across, chunk_width), place(i / across, chunk_height));
     }

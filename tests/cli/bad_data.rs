@@ -263,6 +263,30 @@ fn an_image_that_breaks_while_vectors_are_made_ends_that_or_has_no_row_and_no_vo
     );
 }
 
+#[test]
+fn parts_of_a_data_set_as_only_classes_get_a_hint_and_what_is_odd_a_note() {
+    let place = Place::new();
+    for (part, n) in [("train", 6), ("val", 2)] {
+        (0..n).for_each(|i| place.picture(&format!("set/{part}/cat/{i}.png"), 20, 20, i));
+    }
+    image::RgbImage::from_pixel(20, 20, image::Rgb([9; 3])).save(place.path("set/val/cat/flat.png")).unwrap();
+    let said =
+        done(&train(&place.arg("set"), &place.arg("run"), &["--exclude", "*5.png", "--exclude", "none*", "--stop-after", "1"]));
+    for part in [
+        "note: the only classes are train, val, which are parts of a data set: name one of them, as ",
+        "set/train, and another with --test",
+        "note: 1 image is a single colour: val/cat/flat.png",
+        "1 left out: --exclude *5.png",
+        "note: --exclude none* matches nothing",
+    ] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+    // A resumed run leaves out the same without being told.
+    let said = done(&["train", &place.arg("set"), "--out", &place.arg("run"), "--resume"]);
+    assert!(said.err.contains("1 left out: --exclude *5.png"), "{}", said.err);
+    refused(&train(&place.arg("set"), &place.arg("new"), &["--exclude", "[a"]), &["--exclude", "[a", "a pattern such as"]);
+}
+
 /// Folders that this user may not read. The administrator may read all, so the tool runs as nobody then.
 #[cfg(unix)]
 #[test]
