@@ -98,8 +98,8 @@ fn choices_that_cannot_be_are_refused_by_their_option() {
         ("--negatives", Choices { loss: Some("nce".into()), negatives: Some(0), ..base() }),
         ("--momentum", Choices { momentum: Some(1.0), ..base() }),
         ("--weight-decay", Choices { weight_decay: Some(-1.0), ..base() }),
-        ("width", Choices { width: Some(0), ..base() }),
-        ("embedding", Choices { dim: Some(0), ..base() }),
+        ("--width", Choices { width: Some(0), ..base() }),
+        ("--dim", Choices { dim: Some(0), ..base() }),
     ] {
         match choices.resolve(1000, 32, 0) {
             Err(error) => assert!(error.to_string().contains(option), "{option}: {error}"),

@@ -102,7 +102,7 @@ fn a_run_in_parts_has_the_same_bits_again_and_goes_on_after_a_stop() {
         trail.train(&mut run, &RunOptions { stop_after: Some(2), ..options() }, |_| {}).unwrap();
         drop(run);
         let said = Run::resume(&gpu, Config { accumulate: 2, ..config.clone() }, pictures(22), folder.path()).err();
-        assert!(said.is_some_and(|e| e.to_string().contains("`accumulate` was 3 and is now 2")), "{name}");
+        assert!(said.is_some_and(|e| e.to_string().contains("--accumulate 3, now 2")), "{name}");
         go_on(&gpu, &config, folder.path(), &mut trail);
         assert!(trail == whole, "{name}: stopped after epoch 2");
     }
