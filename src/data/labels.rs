@@ -132,12 +132,17 @@ impl LabelFile {
         let names: Vec<&str> = names.into_iter().collect();
         let places = self.places(&names)?;
         let mut labels = vec![None; names.len()];
+        let mut lines: HashMap<usize, usize> = HashMap::new();
         let mut extra = Vec::new();
         for ((entry, id), images) in self.entries.iter().zip(ids).zip(places) {
             if images.is_empty() {
                 extra.push(entry);
             }
             for i in images {
+                if let Some(first) = lines.insert(i, entry.line) {
+                    let reason = format!("`{}` names the image of line {first} again; delete one", shown(entry.name.as_ref()));
+                    return Err(at(&self.path, entry.line, &reason));
+                }
                 labels.get_mut(i).into_iter().for_each(|label| *label = Some(id));
             }
         }

@@ -160,6 +160,8 @@ fn names_in_other_forms_are_matched_where_only_one_image_can_be_meant() {
     // Both are there: each has its own line, and one line alone names the one that is written so.
     let both = apply(&format!("{apart},x\n{together},y"), &[together, apart]).unwrap();
     assert_eq!(both.labels, [Some(1), Some(0)]);
+    // Two lines for one image, whatever they call it.
+    says(&refusal(apply("a.png,x\n./a.png,y", &["a.png"])), &["line 2", "`./a.png` names the image of line 1 again"]);
     // Two images that only look alike, and a line in a third form.
     let (one, other, third) = ("\u{1e69}.png", "s\u{323}\u{307}.png", "s\u{307}\u{323}.png");
     says(&refusal(apply(&format!("{third},x"), &[one, other])), &["line 1", "two images whose names look the same", "rename"]);
