@@ -40,7 +40,7 @@ pub struct Labelled<'a> {
 pub struct Judgement {
     /// What the votes got right.
     pub accuracy: Accuracy,
-    /// Neighbours that voted on each row.
+    /// Neighbours that voted on each row; one fewer on a row that is among all that have a vote.
     pub k: usize,
     /// Rows that had a vote.
     pub voters: usize,
@@ -48,7 +48,8 @@ pub struct Judgement {
 
 /// Judge rows by weighted kNN: the `k` labelled rows nearest to each vote (see [`accuracy`]), or as many as there are.
 ///
-/// `own` says which of the voting rows is the judged one itself, if one is: it does not vote on itself.
+/// `own` says which of the voting rows is the judged one itself, if one is: it does not vote on itself, and where nobody else votes
+/// the row is not judged.
 ///
 /// # Errors
 /// [`Error::Value`] for a `k` of 0 or a `tau` not above 0; [`Error::Shape`] where rows and classes are not as many, or no row has a
@@ -63,17 +64,24 @@ pub fn judge(gpu: &Gpu, voting: Labelled, judged: Labelled, own: &[Option<u32>],
         }
     }
     let voters: Vec<u32> = (0..).zip(voting.classes).filter(|(_, class)| class.is_some()).map(|(row, _)| row).collect();
+    if voters.is_empty() {
+        return Err(Error::shape("knn", "voting", "at least one row with a class", "none"));
+    }
     let bank = voters.iter().flat_map(|row| voting.rows.row(*row as usize).iter().copied()).collect();
     let bank = Matrix::new(voting.rows.cols, bank)?;
     // One neighbour more, in whose place the own row may stand.
     let spare = usize::from(own.iter().any(Option::is_some));
-    let k = k.min(voters.len().saturating_sub(spare)).max(1);
+    // A row with nobody to vote on it but itself is not judged.
+    let alone = |i: usize| voters.len() == 1 && own.get(i).is_some_and(|own| *own == Some(voters[0]));
+    let truth: Vec<Option<u32>> = judged.classes.iter().enumerate().map(|(i, class)| class.filter(|_| !alone(i))).collect();
+    let everyone_own = truth.iter().enumerate().all(|(i, class)| class.is_none() || own.get(i).is_some_and(Option::is_some));
+    let k = k.min(voters.len() - usize::from(everyone_own && voters.len() > 1)).max(1);
     let mut found = neighbours(gpu, &bank, judged.rows, k + spare)?;
     for (found, own) in found.iter_mut().zip(own) {
         found.retain(|n| Some(voters[n.row as usize]) != *own);
     }
     found.iter_mut().for_each(|found: &mut Vec<Neighbour>| found.truncate(k));
     let class_of = |row: u32| voting.classes[voters[row as usize] as usize];
-    let accuracy = accuracy(&found, judged.classes, class_of, tau)?;
+    let accuracy = accuracy(&found, &truth, class_of, tau)?;
     Ok(Judgement { accuracy, k, voters: voters.len() })
 }

@@ -81,6 +81,48 @@ fn images_without_a_label_take_no_place_and_none_votes_on_itself() {
 }
 
 #[test]
+fn links_to_the_same_files_are_the_same_images_and_one_alone_is_not_judged() {
+    let (place, [run, voting, _]) = place(&[("a", 4), ("b", 4)], &[("a", 1)]);
+    for class in ["a", "b"] {
+        std::fs::create_dir_all(place.path("linked")).unwrap();
+        std::os::unix::fs::symlink(place.path(&format!("voting/{class}")), place.path(&format!("linked/{class}"))).unwrap();
+    }
+    let said = done(&["knn", &run, "--train", &voting, "--test", &place.arg("linked"), "-k", "1"]);
+    assert!(said.err.contains("8 images are in both sets") && !said.out.contains("top-1 100.00 %"), "{}{}", said.out, said.err);
+    place.picture("single/a/1.png", 20, 20, 3);
+    let single = place.arg("single");
+    refused(&["knn", &run, "--train", &single, "--test", &single], &["single", "none of its images can be judged"]);
+    // One that is in both sets beside one that is not: each has all others to vote.
+    place.picture("single/a/2.png", 20, 20, 4);
+    let said = done(&["knn", &run, "--train", &single, "--test", &place.arg("judged"), "-k", "9", "--json"]);
+    assert_eq!(json(&said)["k"].as_u64(), Some(2), "{}", said.err);
+}
+
+#[test]
+fn classes_without_an_image_are_nobodys_and_unlabelled_test_images_are_said() {
+    // CIFAR-10 names ten classes whatever its records hold.
+    let (place, [run, ..]) = place(&[("a", 2)], &[("a", 2)]);
+    let records = |labels: &[u8]| {
+        let record = |(i, label): (usize, &u8)| [vec![*label], (0..3072).map(|k| (k * (i + 2)) as u8).collect()].concat();
+        labels.iter().enumerate().flat_map(record).collect::<Vec<u8>>()
+    };
+    for file in 1..=5 {
+        place.write(&format!("cifar/data_batch_{file}.bin"), &records(&[0, 1, 0, 1]));
+    }
+    place.write("cifar/test_batch.bin", &records(&[7, 8, 7]));
+    let cifar = place.arg("cifar");
+    refused(&["knn", &run, "--train", &cifar, "--test", &cifar], &["no class of its images (7, 8)", "(0, 1)"]);
+    refused(&train(&cifar, &place.arg("new"), &[]), &["no class of its images (7, 8)"]);
+    place.write("cifar/test_batch.bin", &records(&[7, 1, 7]));
+    let said = done(&["knn", &run, "--train", &cifar, "--test", &cifar]);
+    assert!(said.err.contains("2 images are of classes that do not vote (7)"), "{}", said.err);
+    let (voting, judged) = (place.arg("voting"), place.arg("judged"));
+    place.picture("judged/loose.png", 20, 20, 9);
+    let said = done(&train(&voting, &place.arg("other"), &["--test", &judged, "--stop-after", "1"]));
+    assert!(said.err.contains("1 image is without a label, and none of them among those that are judged"), "{}", said.err);
+}
+
+#[test]
 fn a_dry_run_of_few_steps_times_them() {
     let place = Place::new();
     let data = place.pictures("data", 12);

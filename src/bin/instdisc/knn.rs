@@ -76,12 +76,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     classes::check(&*bank, &*queries, &args.test)?;
-    for (set, what) in [(&bank, "vote"), (&queries, "are judged")] {
-        let without = (0..set.len()).filter(|i| set.label(*i).is_none()).count();
-        if without > 0 {
-            say!("note: {} without a label, and none of them among those that {what}", show::are(without, "image"));
-        }
-    }
+    classes::note_unlabelled(&*bank, "vote");
+    classes::note_unlabelled(&*queries, "are judged");
     let vectors = |set: &Arc<dyn Dataset>| {
         let (augmentation, layer, threads) = (trained.config.augmentation, args.layer.layer(), args.images.threads);
         let options = EmbedOptions { augmentation, batch: args.batch, layer, threads };
@@ -100,6 +96,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let voters = votes.iter().flatten().count();
     let (voting, judged) = (Labelled { rows: &voting.rows, classes: &votes }, Labelled { rows: &judged.rows, classes: &truth });
     let Judgement { accuracy: seen, k, .. } = judge(&gpu, voting, judged, &own, args.k.unwrap_or(usual_k(voters)), args.tau)?;
+    if seen.queries == 0 {
+        return Err(Error::data(
+            &args.test,
+            "none of its images can be judged: there is no other image to vote; add some to --train",
+        ));
+    }
     if args.k.is_some_and(|asked| asked > k) {
         say!("note: only {} to vote: k = {k}, so that the class with the most of them tends to win", are_left(k));
     }
@@ -128,7 +130,8 @@ fn are_left(k: usize) -> String {
 fn own_rows(args: &Args, bank: (&dyn Dataset, &Embedded), queries: (&dyn Dataset, &Embedded)) -> Vec<Option<u32>> {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let (of_bank, of_queries) = (real(&args.train), real(&args.test));
-    let file = |root: &Path, set: &dyn Dataset, i: u32| name::path(root, set.name(i as usize));
+    // A file or a folder in between may be a link; CIFAR's names are no files.
+    let file = |root: &Path, set: &dyn Dataset, i: u32| real(&name::path(root, set.name(i as usize)));
     let votes = bank.1.images.iter().zip(0..).filter(|(i, _)| bank.0.label(**i as usize).is_some());
     let rows: HashMap<PathBuf, u32> = votes.map(|(i, row)| (file(&of_bank, bank.0, *i), row)).collect();
     let judged = |i: &&u32| queries.0.label(**i as usize).is_some();

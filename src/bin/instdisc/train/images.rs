@@ -29,7 +29,10 @@ pub(super) fn check_judging(args: &Args, dataset: &dyn Dataset, test: Option<&dy
             return Ok(());
         }
     }
-    classes::check(dataset, test, path)
+    classes::check(dataset, test, path)?;
+    classes::note_unlabelled(dataset, "vote");
+    classes::note_unlabelled(test, "are judged");
+    Ok(())
 }
 
 /// The median of the shorter sides of up to 101 images, evenly spread.
