@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("npid", &["nn", "ops", "tape", "gpu", "shape", "error", "rng"]),
     ("optim", &["ops", "tape", "gpu", "shape", "error", "rng"]),
     ("data", &["shape", "error", "rng", "name"]),
-    ("checkpoint", &["shape", "error", "rng", "name"]),
+    ("checkpoint", &["shape", "error", "rng"]),
     ("eval", &["npid", "nn", "optim", "ops", "tape", "gpu", "shape", "error", "rng"]),
     ("train", &["eval", "npid", "optim", "nn", "data", "checkpoint", "ops", "tape", "gpu", "shape", "error", "rng", "name"]),
     ("twin", &["shape", "rng"]),

@@ -105,6 +105,8 @@ fn a_tuned_run_keeps_its_kernels() {
     let (plain, whole, parts) = (place.arg("plain"), place.arg("whole"), place.arg("parts"));
     works(&place, &train(&data, &plain, &[]));
     assert!(caches(&place).is_empty(), "without --tune no cache is touched");
+    // All at once first: under load a run's own twenty seconds may not be enough.
+    works(&place, &["tune", "--shapes-from", &plain, "--quick", "--budget", "300"]);
     let said = works(&place, &train(&data, &whole, &["--tune", "quick"]));
     assert!(said.err.contains("kernels: ") && caches(&place).len() == 1, "{}", said.err);
     // From the cache now, and interrupted.

@@ -6,16 +6,16 @@ use crate::say::say;
 use crate::show::{self, Set, count, some};
 use instdisc::data::{CifarBinary, Dataset, Split};
 use instdisc::name::normal;
-use instdisc::train::Folder;
+use instdisc::train::{Config, Folder};
 use instdisc::{Error, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The images to judge features with, if others than those that are trained on.
-pub(super) fn of_test(args: &Args, side: usize) -> Result<Option<Arc<dyn Dataset>>> {
+pub(super) fn of_test(args: &Args, config: &Config, side: usize) -> Result<Option<Arc<dyn Dataset>>> {
     let cifar = CifarBinary::is_at(&args.data);
     let path = args.test.as_ref().or(cifar.then_some(&args.data));
-    let set = |path| Set { split: Split::Test, limit: args.limit_test, ..Set::of(path) };
+    let set = |path| Set { split: Split::Test, limit: args.limit_test, exclude: Some(config.exclude.clone()), ..Set::of(path) };
     path.map(|path| show::images(&set(path), &args.images, side)).transpose()
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         say!("at most {side} pixels on the shorter side, for a network that takes {}", config.augmentation.side);
         dataset = Arc::from(show::open_images(&set, &args.images, side)?.dataset);
     }
-    let test = if args.eval_every > 0 { images::of_test(args, side)? } else { None };
+    let test = if args.eval_every > 0 { images::of_test(args, &config, side)? } else { None };
     images::check_judging(args, &*dataset, test.as_deref())?;
     print::config(&config);
     notes.iter().for_each(|note| say!("note: {note}"));
