@@ -1,4 +1,4 @@
-// needs: lib/grid.wgsl
+// needs: lib/grid.wgsl lib/floats.wgsl
 // finite: raise a flag where a tensor holds a NaN or an infinity.
 //   raise     flag |= any(x[i] has all exponent bits set)
 // Shapes:   x [vectors] in vec4; flag [4], of which the first is used.
@@ -12,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> x: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> flag: array<atomic<u32>>;
 
 const EACH = 2u;
@@ -26,8 +26,8 @@ fn raise(
     let vectors = params.vectors;
     let start = folded(group, groups) * (256u * EACH) + lane;
     // Written out, and without a condition: in a loop llvmpipe loads lane by lane. Beyond the end is the last vec4 again.
-    let a = x[min(start, vectors - 1u)];
-    let b = x[min(start + 256u, vectors - 1u)];
+    let a = bitcast<vec4<u32>>(floats(x[min(start, vectors - 1u)]));
+    let b = bitcast<vec4<u32>>(floats(x[min(start + 256u, vectors - 1u)]));
     if any(full(a) | full(b)) {
         atomicOr(&flag[0], 1u);
     }

@@ -17,8 +17,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> step: Step;
 @group(0) @binding(2) var<storage, read> flag: array<u32>;
 @group(0) @binding(3) var<storage, read> g: array<Floats>;
-@group(0) @binding(4) var<storage, read_write> v: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> w: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> v: array<Floats>;
+@group(0) @binding(5) var<storage, read_write> w: array<Floats>;
 
 @compute @workgroup_size(256)
 fn update(
@@ -34,8 +34,8 @@ fn update(
     if i >= settings.words / 4u || up != 0u {
         return;
     }
-    let old = w[i];
-    let velocity = settings.momentum * v[i] + (floats(g[i]) + settings.decay * old);
-    v[i] = velocity;
-    w[i] = old - rate * velocity;
+    let old = floats(w[i]);
+    let velocity = settings.momentum * floats(v[i]) + (floats(g[i]) + settings.decay * old);
+    v[i] = packed(velocity);
+    w[i] = packed(old - rate * velocity);
 }

@@ -83,6 +83,17 @@ impl AdapterFacts {
         }
     }
 
+    /// The major version of Mesa, where its software driver is the adapter.
+    pub fn mesa(&self) -> Option<u32> {
+        let version = self.driver.strip_prefix("llvmpipe Mesa ")?;
+        version.split('.').next()?.parse().ok()
+    }
+
+    /// Whether the driver writes out every lane's load and unrolls few loops around them: Mesa's software driver from 24 on.
+    pub fn unrolls_little(&self) -> bool {
+        self.mesa().is_some_and(|version| version >= 24)
+    }
+
     /// Whether a lane has too few registers for 64 sums at a time: GPUs of Intel and Apple.
     pub fn few_registers(&self) -> bool {
         const INTEL: u32 = 0x8086;
@@ -107,6 +118,12 @@ fn found() -> Vec<wgpu::Adapter> {
 /// All adapters that can run compute shaders, the best first.
 pub fn adapters() -> Vec<AdapterFacts> {
     found().iter().map(AdapterFacts::of).collect()
+}
+
+/// The number in [`adapters`] of the first adapter with these facts.
+pub(super) fn place_of(facts: &AdapterFacts) -> Option<usize> {
+    let same = |other: &AdapterFacts| (&other.name, &other.backend, other.device) == (&facts.name, &facts.backend, facts.device);
+    adapters().iter().position(same)
 }
 
 /// The error of there being no adapter at all; where the environment keeps the Vulkan loader from finding one, it says so.

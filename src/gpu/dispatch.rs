@@ -1,5 +1,6 @@
 //! Recorded dispatches and their replay.
 
+use super::texels::{self, Room};
 use super::{Buffer, Gpu, Kernel, Scalar};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -61,6 +62,12 @@ impl Dispatch {
     /// The part of its label before the kernel, as `layer1.0.conv1`.
     pub fn scope(&self) -> &str {
         self.label.split(": ").next().unwrap_or_default()
+    }
+
+    /// The tensors that it reads as textures, in order of slots.
+    pub(super) fn texels(&self) -> impl Iterator<Item = &Bound> {
+        let bindings = self.kernel.point.bindings.iter().filter(|b| b.name != "params");
+        bindings.zip(&self.bound).filter(|(binding, _)| binding.texels).map(|(_, bound)| bound)
     }
 
     /// The bytes of `kernel`'s `params` block with these values.
@@ -151,6 +158,7 @@ impl Gpu {
 pub(crate) struct Dispatches {
     all: Vec<Dispatch>,
     groups: Vec<wgpu::BindGroup>,
+    rooms: Vec<Room>,
     _params: Buffer,
 }
 
@@ -171,17 +179,28 @@ impl Dispatches {
         words.resize(Dispatch::params_words(gpu, all.iter()), 0); // four more: the smallest binding
         let params = gpu.buffer("params", words.len())?;
         gpu.write(&params, 0, &words)?;
+        let texels: Vec<Vec<usize>> = all.iter().map(|dispatch| dispatch.texels().map(|bound| bound.words).collect()).collect();
+        let rooms = texels::rooms(gpu, &texels)?;
         let mut groups = Vec::new();
         for (dispatch, place) in all.iter().zip(places) {
             let own = Bound { buffer: params.clone(), offset: place, words: dispatch.params.len() / 4 };
             let mut bound = dispatch.bound.iter();
             let mut entries = Vec::new();
+            let mut views = rooms.iter().map(|room| &room.view);
             for binding in &dispatch.kernel.point.bindings {
                 let range = if binding.name == "params" { Some(&own) } else { bound.next() };
                 let range = range.ok_or_else(|| Error::Gpu {
                     label: dispatch.label.clone(),
                     text: format!("no buffer for `{}`", binding.name),
                 })?;
+                if binding.texels {
+                    let view = views
+                        .next()
+                        .ok_or_else(|| Error::Gpu { label: dispatch.label.clone(), text: "no room for texels".into() })?;
+                    entries
+                        .push(wgpu::BindGroupEntry { binding: binding.slot, resource: wgpu::BindingResource::TextureView(view) });
+                    continue;
+                }
                 let size = std::num::NonZeroU64::new(range.words.max(4) as u64 * 4);
                 let resource = wgpu::BufferBinding { buffer: range.buffer.wgpu(), offset: range.offset as u64 * 4, size };
                 entries.push(wgpu::BindGroupEntry { binding: binding.slot, resource: wgpu::BindingResource::Buffer(resource) });
@@ -190,7 +209,7 @@ impl Dispatches {
                 wgpu::BindGroupDescriptor { label: Some(&dispatch.label), layout: &dispatch.kernel.layout, entries: &entries };
             groups.push(gpu.scoped(&dispatch.label, 0, || gpu.device().create_bind_group(&descriptor))?);
         }
-        Ok(Self { all, groups, _params: params })
+        Ok(Self { all, groups, rooms, _params: params })
     }
 
     /// All of them, in order.
@@ -198,12 +217,25 @@ impl Dispatches {
         &self.all
     }
 
-    /// Encode the dispatches of `range` into `encoder`, in one pass, for an application that submits by itself.
+    /// Encode the dispatches of `range` into `encoder`, in one pass but for copies into textures, for an application that
+    /// submits by itself.
     pub(crate) fn encode(&self, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) {
-        self.record(&mut encoder.begin_compute_pass(&Default::default()), range);
+        let mut rest = range;
+        while !rest.is_empty() {
+            self.fill_rooms(encoder, rest.start);
+            let mut later = rest.start + 1..rest.end;
+            let end = later.find(|&i| self.all[i].texels().next().is_some()).unwrap_or(rest.end);
+            self.record(&mut encoder.begin_compute_pass(&Default::default()), rest.start..end);
+            rest.start = end;
+        }
     }
 
-    /// Record the dispatches of `range` into `pass`.
+    /// Copy the tensors that dispatch `i` reads as textures.
+    pub(super) fn fill_rooms(&self, encoder: &mut wgpu::CommandEncoder, i: usize) {
+        self.all[i].texels().zip(&self.rooms).for_each(|(tensor, room)| room.fill(encoder, tensor));
+    }
+
+    /// Record the dispatches of `range` into `pass`, without the copies that they need.
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>, range: Range<usize>) {
         for (dispatch, group) in self.all[range.clone()].iter().zip(&self.groups[range]) {
             pass.set_pipeline(&dispatch.kernel.pipeline);

@@ -1,8 +1,9 @@
 //! Pipelines: one for each (file, entry point, constants), made once and shared by all shapes.
 
-use super::{EntryPoint, Gpu, Shader, lock};
+use super::{EntryPoint, Gpu, Shader, lock, texels};
 use crate::error::{Error, Result};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Which pipeline: a file, an entry point, and the values of its constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,12 +18,14 @@ pub struct Variant {
     pub tune: Vec<(&'static str, u32)>,
     /// Pieces of `lib/` that stand in for others.
     pub swap: Vec<(&'static str, &'static str)>,
+    /// Tensors that it reads as textures, by their names in the file.
+    pub texels: Vec<&'static str>,
 }
 
 impl Variant {
     /// The entry point as its file has it.
     pub fn new(file: &'static str, entry: &'static str) -> Self {
-        Self { file, entry, on: Vec::new(), tune: Vec::new(), swap: Vec::new() }
+        Self { file, entry, on: Vec::new(), tune: Vec::new(), swap: Vec::new(), texels: Vec::new() }
     }
 }
 
@@ -34,7 +37,8 @@ impl std::fmt::Display for Variant {
         }
         self.on.iter().try_for_each(|name| write!(f, " {}", name.to_lowercase()))?;
         let pieces = self.swap.iter().map(|(_, to)| to.trim_start_matches("lib/").trim_end_matches(".wgsl"));
-        pieces.into_iter().try_for_each(|piece| write!(f, " {piece}"))
+        pieces.into_iter().try_for_each(|piece| write!(f, " {piece}"))?;
+        if self.texels.is_empty() { Ok(()) } else { write!(f, " texels") }
     }
 }
 
@@ -45,6 +49,9 @@ pub struct Kernel {
     pub variant: Variant,
     /// What the file says of it.
     pub point: EntryPoint,
+    /// Seconds that it took to make. A software driver compiles later, when it first runs.
+    pub seconds: f64,
+    pub(super) shader: Shader,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
 }
@@ -64,26 +71,28 @@ impl Gpu {
     }
 
     fn build(&self, shader: &Shader, variant: Variant) -> Result<Kernel> {
+        let start = Instant::now();
         let label = variant.to_string();
         let mut swap = variant.swap.clone();
         if self.reads_pairs() && shader.needs().contains(&"lib/floats.wgsl") {
             swap.push(("lib/floats.wgsl", "lib/floats_in_pairs.wgsl"));
         }
-        let points = shader.reflect(&variant.tune, &swap)?;
+        let points = shader.reflect(&variant.tune, &swap, &variant.texels)?;
         let point = points.into_iter().find(|p| p.name == variant.entry);
         let point = point.ok_or_else(|| Error::Gpu { label: label.clone(), text: "no such entry point".into() })?;
         self.fits(&label, &point)?;
-        let source = wgpu::ShaderSource::Wgsl(shader.source(&variant.tune, &swap)?.into());
+        let source = wgpu::ShaderSource::Wgsl(shader.source(&variant.tune, &swap, &variant.texels)?.into());
         let entries: Vec<_> = point
             .bindings
             .iter()
             .map(|b| wgpu::BindGroupLayoutEntry {
                 binding: b.slot,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage { read_only: !b.writable },
-                    has_dynamic_offset: false,
-                    min_binding_size: None,
+                ty: if b.texels {
+                    texels::LAYOUT
+                } else {
+                    let ty = wgpu::BufferBindingType::Storage { read_only: !b.writable };
+                    wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }
                 },
                 count: None,
             })
@@ -112,7 +121,7 @@ impl Gpu {
             });
             (pipeline, layout)
         })?;
-        Ok(Kernel { variant, point, pipeline, layout })
+        Ok(Kernel { variant, point, seconds: start.elapsed().as_secs_f64(), shader: *shader, pipeline, layout })
     }
 
     /// wgpu checks most limits itself, but not workgroup memory; all are checked here to name the kernel.
@@ -122,7 +131,11 @@ impl Gpu {
         let checks = [
             ("workgroup memory", point.workgroup_bytes, limits.max_compute_workgroup_storage_size),
             ("invocations", invocations, limits.max_compute_invocations_per_workgroup),
-            ("storage buffers", point.bindings.len() as u32, limits.max_storage_buffers_per_shader_stage),
+            (
+                "storage buffers",
+                point.bindings.iter().filter(|b| !b.texels).count() as u32,
+                limits.max_storage_buffers_per_shader_stage,
+            ),
         ];
         for (what, asked, allowed) in checks {
             if asked > allowed {

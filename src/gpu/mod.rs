@@ -12,7 +12,10 @@ mod driver_files;
 mod kernel;
 mod memory;
 mod peak;
+mod processor;
+mod ready;
 mod shader;
+mod texels;
 mod timing;
 mod trusted;
 mod uploads;
@@ -26,7 +29,9 @@ pub use dispatch::{Bound, Dispatch, Value, Work};
 pub use kernel::{Kernel, Variant};
 use memory::Memory;
 pub use peak::{PEAK_SHADER, Peak, PeakMeter};
+pub use processor::{copy_rate, processor};
 pub use shader::{Binding, EntryPoint, Field, Scalar, Shader, library};
+pub(crate) use texels::room_bytes;
 pub use uploads::Uploads;
 pub(crate) use watch::Watch;
 pub use watch::{Clock, Span};
@@ -53,6 +58,7 @@ struct Inner {
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
     memory: Arc<Memory>,
     checked: bool,
+    texels: bool,
     unique: AtomicU64,
     submissions: AtomicU64,
 }
@@ -108,6 +114,7 @@ impl Gpu {
         let limits = device.limits();
         let checked = std::env::var_os("INSTDISC_CHECKED").is_some_and(|v| v == "1");
         let memory = Arc::new(Memory::new(&facts));
+        let texels = facts.software && texels::pay(&facts);
         Self {
             inner: Arc::new(Inner {
                 device,
@@ -118,6 +125,7 @@ impl Gpu {
                 kernels: Mutex::default(),
                 memory,
                 checked,
+                texels,
                 unique: AtomicU64::new(0),
                 submissions: AtomicU64::new(0),
             }),
@@ -148,6 +156,11 @@ impl Gpu {
     /// Whether kernels read four floats as two 64-bit numbers: on a device for a processor that was opened with them.
     pub fn reads_pairs(&self) -> bool {
         self.inner.facts.software && self.inner.device.features().contains(wgpu::Features::SHADER_INT64)
+    }
+
+    /// Whether kernels read tensors as textures, into which the host copies them: on a processor where buffers are read slowly.
+    pub fn reads_texels(&self) -> bool {
+        self.inner.texels
     }
 
     /// What is known of the adapter.

@@ -1,15 +1,17 @@
 //! What the adapter itself does: the rates that every benchmark is held against.
 
-use super::{Bound, Dispatch, Dispatches, Gpu, Shader, Variant, Work};
+use super::{Bound, Dispatch, Dispatches, Gpu, Shader, Value, Variant, Work};
 use crate::error::Result;
 
 /// The kernels of [`Gpu::peak`]: the only shader that belongs to no op.
 pub static PEAK_SHADER: Shader = Shader { file: "peak.wgsl", text: include_str!("../../shaders/peak.wgsl") };
 
-/// Lanes a workgroup, chains a lane and rounds a chain of the multiply-add kernel.
+/// Lanes a workgroup of the multiply-add kernels.
 const LANES: usize = 64;
-const CHAINS: usize = 10;
-const ROUNDS: usize = 1024;
+/// Chains a lane on a GPU, and rounds.
+const LOOP: (usize, usize) = (10, 1024);
+/// The same on a processor, without a loop: four chains of vec4 of the 16 registers that most have.
+const STRAIGHT: (usize, usize) = (4, 128);
 
 /// Seconds that one sample of a rate takes at least: longer than what submitting costs, short enough to repeat.
 const SAMPLE: f64 = 0.02;
@@ -65,22 +67,23 @@ impl PeakMeter {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Limit`](crate::Error::Limit),
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn new(gpu: &Gpu) -> Result<Self> {
-        // Every core of a software adapter gets some workgroups; a GPU needs many thousand times more to be full.
-        let groups = if gpu.facts().software { 64 } else { 16_384 };
+        // Every core of a software adapter gets some workgroups; a GPU needs many more to be full.
+        let software = gpu.facts().software;
+        let (entry, groups, (chains, rounds)) = if software { ("straight", 2048, STRAIGHT) } else { ("multiply", 16_384, LOOP) };
         let lanes = groups * LANES;
         let target = gpu.buffer("peak.multiply.y", 4 * lanes)?;
-        let tune = vec![("LANES", LANES as u32), ("CHAINS", CHAINS as u32), ("ROUNDS", ROUNDS as u32)];
-        let work = Work::new(2 * 4 * lanes * CHAINS * ROUNDS, 4 * lanes);
-        let multiply = dispatch(gpu, "multiply", tune, &[&target], 4 * lanes, groups, work)?;
+        let tune = vec![("LANES", LANES as u32), ("CHAINS", chains as u32), ("ROUNDS", rounds as u32)];
+        let work = Work::new(2 * 4 * lanes * chains * rounds, 4 * lanes);
+        let multiply = dispatch(gpu, entry, tune, &[&target], groups, work)?;
         // 64 MiB each way: no cache holds both. Neighbouring lanes of a GPU read neighbouring vec4; a processor that runs
         // eight lanes one after the other does better with eight vec4 in a row (measured: 11.9 against 6.2 GB/s).
-        let each = if gpu.facts().software { 8 } else { 1 };
+        let each = if software { 8 } else { 1 };
         let group = 4 * LANES * each;
         let most = gpu.limits().max_storage_buffer_binding_size.min(gpu.limits().max_buffer_size) / 4;
         let words = (16usize << 20).min(most as usize) / group * group;
         let (from, to) = (gpu.buffer("peak.copy.x", words)?, gpu.buffer("peak.copy.y", words)?);
         let tune = vec![("LANES", LANES as u32), ("EACH", each as u32)];
-        let copy = dispatch(gpu, "copy", tune, &[&from, &to], words, words / group, Work::new(0, 2 * words))?;
+        let copy = dispatch(gpu, "copy", tune, &[&from, &to], words / group, Work::new(0, 2 * words))?;
         Ok(Self { gpu: gpu.clone(), multiply: Sampler::new(gpu, multiply)?, copy: Sampler::new(gpu, copy)? })
     }
 
@@ -119,14 +122,17 @@ fn dispatch(
     entry: &'static str,
     tune: Vec<(&'static str, u32)>,
     buffers: &[&super::Buffer],
-    words: usize,
     groups: usize,
     work: Work,
 ) -> Result<Dispatch> {
-    let kernel = gpu.kernel(&PEAK_SHADER, Variant { tune, ..Variant::new(PEAK_SHADER.file, entry) })?;
+    // What ops read as textures the copy does too; to fill them is part of it.
+    let variant = Variant { tune, ..Variant::new(PEAK_SHADER.file, entry) };
+    let read = buffers.iter().take(usize::from(entry == "copy")).map(|b| ("x", b.words()));
+    let texels = gpu.as_texels(&PEAK_SHADER, &variant, &read.collect::<Vec<_>>(), work)?;
+    let kernel = gpu.kernel(&PEAK_SHADER, Variant { texels, ..variant })?;
     // A fixed point at 1, towards which every chain falls: nothing overflows and nothing becomes denormal.
-    let values = [("words", words.into()), ("factor", 0.999f32.into()), ("step", 0.001f32.into())];
-    let params = Dispatch::params(&kernel, &values)?;
+    let values: &[_] = if entry != "copy" { &[("factor", Value::F32(0.999)), ("step", Value::F32(0.001))] } else { &[] };
+    let params = Dispatch::params(&kernel, values)?;
     let bound = buffers.iter().map(|&b| Bound { buffer: b.clone(), offset: 0, words: b.words() }).collect();
     let label = format!("peak: {}", kernel.variant);
     Ok(Dispatch { kernel, label, bound, params, groups: gpu.grid("peak", groups)?, work })

@@ -1,5 +1,6 @@
 //! WGSL files as the source of their own facts: what they need, bind, take as parameters and can be tuned by.
 
+use super::texels;
 use crate::error::{Error, Result};
 
 /// One file of `shaders/`.
@@ -38,6 +39,7 @@ pub fn library() -> &'static [(&'static str, &'static str)] {
         ("lib/slopes.wgsl", include_str!("../../shaders/lib/slopes.wgsl")),
         ("lib/softplus.wgsl", include_str!("../../shaders/lib/softplus.wgsl")),
         ("lib/step.wgsl", include_str!("../../shaders/lib/step.wgsl")),
+        ("lib/texels.wgsl", texels::PIECE),
         ("lib/together.wgsl", include_str!("../../shaders/lib/together.wgsl")),
     ]
 }
@@ -70,7 +72,7 @@ pub struct Field {
     pub scalar: Scalar,
 }
 
-/// A buffer that an entry point binds.
+/// A tensor that an entry point binds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// Its number in group 0.
@@ -79,6 +81,8 @@ pub struct Binding {
     pub name: String,
     /// Whether it is declared `read_write`.
     pub writable: bool,
+    /// Whether it is read as a texture.
+    pub texels: bool,
 }
 
 /// What naga says of one entry point.
@@ -117,10 +121,16 @@ impl Shader {
 
     /// The whole source: needed files first, then this one. Each `swap` takes the second piece of `lib/` in place of the
     /// first, which offers the same functions; each `tune` replaces a literal under `// tune`.
+    /// Tensors whose names are `texels` are read as textures.
     ///
     /// # Errors
-    /// [`Error::Gpu`] for a needed file, a swapped one or a tunable that does not exist: faults of this crate.
-    pub fn source(&self, tune: &[(&'static str, u32)], swap: &[(&'static str, &'static str)]) -> Result<String> {
+    /// [`Error::Gpu`] for a needed file, a swapped one, a tunable or a tensor that does not exist: faults of this crate.
+    pub fn source(
+        &self,
+        tune: &[(&'static str, u32)],
+        swap: &[(&'static str, &'static str)],
+        texels: &[&'static str],
+    ) -> Result<String> {
         let fault = |text: String| Error::Gpu { label: self.file.into(), text };
         let mut source = String::new();
         let needs = self.needs();
@@ -138,12 +148,16 @@ impl Shader {
             source =
                 replace(&source, name, *value).ok_or_else(|| fault(format!("no `const {name}` under a `// tune` heading")))?;
         }
-        Ok(source)
+        if texels.is_empty() {
+            return Ok(source);
+        }
+        let rewritten = texels::rewritten(&source, texels).ok_or_else(|| fault(format!("cannot read {texels:?} as textures")))?;
+        Ok(format!("{}\n{rewritten}", texels::PIECE))
     }
 
     /// The tunable constants with their values in the file.
     pub fn tunables(&self) -> Vec<(String, u32)> {
-        let source = self.source(&[], &[]).unwrap_or_default();
+        let source = self.source(&[], &[], &[]).unwrap_or_default();
         tune_lines(&source).filter_map(|(_, line)| parse(line)).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
@@ -151,8 +165,13 @@ impl Shader {
     ///
     /// # Errors
     /// [`Error::Gpu`] with naga's text where the file is not valid.
-    pub fn reflect(&self, tune: &[(&'static str, u32)], swap: &[(&'static str, &'static str)]) -> Result<Vec<EntryPoint>> {
-        let source = self.source(tune, swap)?;
+    pub fn reflect(
+        &self,
+        tune: &[(&'static str, u32)],
+        swap: &[(&'static str, &'static str)],
+        texels: &[&'static str],
+    ) -> Result<Vec<EntryPoint>> {
+        let source = self.source(tune, swap, texels)?;
         let fault = |text: String| Error::Gpu { label: self.file.into(), text };
         let module = naga::front::wgsl::parse_str(&source).map_err(|e| fault(e.emit_to_string(&source)))?;
         // To unpack 16-bit floats asks for no feature; naga counts it apart.
@@ -184,13 +203,17 @@ impl Shader {
                 if global.space == naga::AddressSpace::WorkGroup {
                     point.workgroup_bytes += layouter[global.ty].size;
                 }
-                let (Some(binding), naga::AddressSpace::Storage { access }) = (&global.binding, global.space) else { continue };
+                let Some(binding) = &global.binding else { continue };
+                let (writable, texels) = match global.space {
+                    naga::AddressSpace::Storage { access } => (access.contains(naga::StorageAccess::STORE), false),
+                    naga::AddressSpace::Handle => (false, true),
+                    _ => continue,
+                };
                 let name = global.name.clone().unwrap_or_default();
                 if name == "params" {
                     (point.params, point.params_bytes) = fields(&module, global.ty).map_err(fault)?;
                 }
-                let writable = access.contains(naga::StorageAccess::STORE);
-                point.bindings.push(Binding { slot: binding.binding, name, writable });
+                point.bindings.push(Binding { slot: binding.binding, name, writable, texels });
             }
             point.bindings.sort_by_key(|b| b.slot);
             points.push(point);
@@ -252,14 +275,14 @@ mod tests {
     fn only_constants_under_the_heading_can_be_tuned() {
         let shader = Shader { file: "t.wgsl", text: TEXT };
         assert_eq!(shader.tunables(), [("ROWS".to_owned(), 8), ("COLS".to_owned(), 2)]);
-        assert!(shader.source(&[("COLS", 4)], &[]).unwrap().contains("const COLS = 4u;\n"));
-        assert!(shader.source(&[("ROWS", 16)], &[]).unwrap().contains("const ROWS = 16u; // rows\n"));
-        assert!(shader.source(&[("FIXED", 4)], &[]).is_err());
-        assert!(shader.source(&[("OTHER", 4)], &[]).is_err());
+        assert!(shader.source(&[("COLS", 4)], &[], &[]).unwrap().contains("const COLS = 4u;\n"));
+        assert!(shader.source(&[("ROWS", 16)], &[], &[]).unwrap().contains("const ROWS = 16u; // rows\n"));
+        assert!(shader.source(&[("FIXED", 4)], &[], &[]).is_err());
+        assert!(shader.source(&[("OTHER", 4)], &[], &[]).is_err());
     }
 
     #[test]
     fn a_missing_piece_is_an_error() {
-        assert!(Shader { file: "t.wgsl", text: "// needs: lib/nothing.wgsl\n" }.source(&[], &[]).is_err());
+        assert!(Shader { file: "t.wgsl", text: "// needs: lib/nothing.wgsl\n" }.source(&[], &[], &[]).is_err());
     }
 }

@@ -75,8 +75,7 @@ impl Gpu {
     pub(super) fn clock_moves(&self) -> Result<bool> {
         let kernel = self.kernel(&super::PEAK_SHADER, super::Variant::new(super::PEAK_SHADER.file, "copy"))?;
         let (from, to) = (self.buffer("clock.x", 65_536)?, self.buffer("clock.y", 65_536)?);
-        let values = [("words", 65_536usize.into()), ("factor", 0.0f32.into()), ("step", 0.0f32.into())];
-        let params = super::Dispatch::params(&kernel, &values)?;
+        let params = super::Dispatch::params(&kernel, &[])?;
         let bound = [from, to].map(|buffer| super::Bound { offset: 0, words: buffer.words(), buffer }).into();
         let (label, work) = ("clock".to_owned(), super::Work::new(0, 131_072));
         let dispatch = super::Dispatch { kernel, label, bound, params, groups: self.grid("clock", 256)?, work };
@@ -97,6 +96,7 @@ impl Gpu {
             let mut encoder = device.create_command_encoder(&Default::default());
             for (place, i) in range.enumerate() {
                 let at = 2 * place as u32;
+                dispatches.fill_rooms(&mut encoder, i);
                 let writes = wgpu::ComputePassTimestampWrites {
                     query_set: &stamps,
                     beginning_of_pass_write_index: Some(at),

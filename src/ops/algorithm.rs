@@ -88,9 +88,12 @@ impl Tile {
             let within = tiles.find(|tile| tile.rounds(product.depth) + 1024 <= MAX_ROUNDS);
             return within.map_or(Self::everywhere(columns), Self::Tiled);
         }
+        // Mesa 24 and later leave a tile of more than 16 vec4 in an array that lanes index one by one (benches/README.md).
+        let small = gpu.facts().unrolls_little();
         match columns {
             _ if together == 1 => Self::everywhere(columns),
-            0..=4 => Self::down(8, columns.next_power_of_two().max(1) as u32, together),
+            0..=4 => Self::down(if small { 4 } else { 8 }, columns.next_power_of_two().max(1) as u32, together),
+            _ if small => Self::across(2 * together, 1, together),
             16.. if large => Self::across(4 * together, 2, together),
             _ => Self::across(4 * together, 1, together),
         }

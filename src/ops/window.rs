@@ -41,7 +41,7 @@ pub(super) fn preferred(gpu: &Gpu, direction: Direction, sizes: Sizes) -> Option
         Direction::Input => pays && ci4 <= 4,
         Direction::Weight => false,
     };
-    if !by.applies(gpu) || !does_well {
+    if !by.applies(gpu) || !does_well || gpu.facts().unrolls_little() {
         return None;
     }
     let long = by.strip_line() >= 12 && by.unrolls(16);

@@ -95,7 +95,9 @@ impl Tape {
         if launch.groups == 0 {
             return Ok(());
         }
-        let kernel = self.gpu.kernel(launch.shader, launch.variant)?;
+        let words: Vec<_> = launch.bound.iter().map(|(name, tensor)| (*name, tensor.words())).collect();
+        let texels = self.gpu.as_texels(launch.shader, &launch.variant, &words, launch.work)?;
+        let kernel = self.gpu.kernel(launch.shader, Variant { texels, ..launch.variant })?;
         let label = format!("{}: {}", self.scope, kernel.variant);
         let fault = |text: String| Error::Gpu { label: label.clone(), text };
         let mut tensors = Vec::new();

@@ -6,7 +6,7 @@
 
 use super::{Info, Place, Recorded};
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Dispatch, Gpu};
+use crate::gpu::{Bound, Dispatch, Gpu, room_bytes};
 
 /// How a program's memory is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,14 @@ pub struct Footprint {
     pub kept: u64,
     /// What never changes: constants, and the parameters of the dispatches.
     pub constants: u64,
+    /// Textures into which tensors are copied that kernels read as such.
+    pub texels: u64,
 }
 
 impl Footprint {
     /// All that is allocated.
     pub fn total(&self) -> u64 {
-        self.activations + self.inputs + self.kept + self.constants
+        self.activations + self.inputs + self.kept + self.constants + self.texels
     }
 }
 
@@ -146,6 +148,12 @@ impl Plan {
         let bytes = |info: &Info| 4 * info.tensor.words().max(4) as u64;
         let mut found = Footprint { activations: self.bytes(), live: 4 * self.live as u64, kept: rooms, ..Footprint::default() };
         found.constants = 4 * Dispatch::params_words(gpu, recorded.iter().map(|r| &r.dispatch)) as u64;
+        let words = |r: &Recorded| {
+            let bindings = r.dispatch.kernel.point.bindings.iter().filter(|b| b.name != "params");
+            let texels = bindings.zip(&r.tensors).filter(|(binding, _)| binding.texels);
+            texels.map(|(_, (t, _))| infos[*t].tensor.words()).collect()
+        };
+        found.texels = room_bytes(&recorded.iter().map(words).collect::<Vec<_>>());
         for (t, info) in infos.iter().enumerate() {
             match &info.place {
                 Place::Bound(_) => {}

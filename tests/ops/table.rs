@@ -66,7 +66,7 @@ fn every_case_passes_every_check() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     let shaders = OPS.iter().flat_map(|op| op.shaders);
     let mut all: BTreeSet<(&str, String)> =
-        shaders.flat_map(|shader| shader.reflect(&[], &[]).unwrap().into_iter().map(|p| (shader.file(), p.name))).collect();
+        shaders.flat_map(|shader| shader.reflect(&[], &[], &[]).unwrap().into_iter().map(|p| (shader.file(), p.name))).collect();
     let seen: BTreeSet<(&str, String)> = entries.into_iter().map(|(file, entry)| (file, entry.to_owned())).collect();
     // What the other kind of adapter runs: a software adapter can be opened as a GPU (as_gpu.rs), a GPU not as a processor.
     let software = gpu().facts().software;

@@ -6,7 +6,7 @@ mod table;
 
 use crate::kernels::KernelArgs;
 use crate::say::{result, say};
-use instdisc::gpu::{Gpu, OpenOptions};
+use instdisc::gpu::{Gpu, OpenOptions, copy_rate, processor};
 use instdisc::name::shown;
 use instdisc::ops::{Form, GemmSizes, Problem};
 use instdisc::train::bench::{self, Bench, Case, Measurement, Options, cases, mark_fastest, profile};
@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Where the time of a training step goes, dispatch by dispatch and kernel by kernel, instead of the cases.
     #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare"])]
     profile: bool,
+    /// How long each kernel of a training step takes to make ready, the slowest first, instead of the cases.
+    #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare", "profile"])]
+    compile: bool,
     /// The same as a trace that ui.perfetto.dev opens.
     #[arg(long, value_name = "FILE.json", requires = "profile")]
     trace: Option<PathBuf>,
@@ -156,6 +159,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let gpu = args.kernels.tuned(&gpu, |gpu| problems(gpu, &args.options()))?;
     if !args.json {
         result!("{} · {} · {}", gpu.facts().name, gpu.facts().driver, gpu.facts().backend);
+        if gpu.facts().software {
+            result!("on {}, which copies {:.1} GB/s of memory by itself", processor(), copy_rate() / 1e9);
+        }
+    }
+    if args.compile {
+        return args.options().iter().try_for_each(|options| print_compiled(&gpu, options, &args));
     }
     if args.profile {
         return args.options().iter().try_for_each(|options| print_profile(&gpu, options, &args));
@@ -243,6 +252,23 @@ fn problems(gpu: &Gpu, options: &[Options]) -> Result<Vec<Problem>> {
         all.extend(tune::problems(gpu, &config)?);
     }
     Ok(all)
+}
+
+fn print_compiled(gpu: &Gpu, options: &Options, args: &Args) -> Result<()> {
+    let rows = bench::compiled(gpu, options)?;
+    if args.json {
+        rows.iter().for_each(|row| result!("{}", serde_json::to_string(row).unwrap_or_default()));
+        return Ok(());
+    }
+    let width = rows.iter().map(|row| row.variant.len()).max().unwrap_or(0);
+    result!("{:width$}  pipeline ms  first run ms  again ms", "kernel");
+    for row in &rows {
+        result!("{:width$}  {:>11.1}  {:>12.1}  {:>8.2}", row.variant, row.pipeline_ms, row.first_ms, row.again_ms);
+    }
+    let sum = |of: fn(&bench::Compiled) -> f64| rows.iter().map(of).sum::<f64>() / 1e3;
+    let (pipelines, runs) = (sum(|row| row.pipeline_ms), sum(|row| row.first_ms));
+    result!("{} kernels: pipelines {pipelines:.1} s, first runs {runs:.1} s", rows.len());
+    Ok(())
 }
 
 fn print_profile(gpu: &Gpu, options: &Options, args: &Args) -> Result<()> {

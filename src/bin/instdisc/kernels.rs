@@ -7,8 +7,26 @@ use indicatif::{ProgressBar, ProgressStyle};
 use instdisc::Result;
 use instdisc::gpu::{Choices, Gpu};
 use instdisc::ops::Problem;
+use instdisc::train::Run;
 use instdisc::train::tune::{Cache, Effort, Report, Tuner, cache_folder};
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// When a line says that kernels are being compiled, and then how far that is.
+const SILENT: Duration = Duration::from_secs(2);
+
+/// Compile a run's kernels before its first step; say so where it takes long.
+pub(crate) fn make_ready(run: &mut Run) -> Result<()> {
+    let said = Mutex::new(Instant::now());
+    run.make_ready(|done, all| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.elapsed() >= SILENT {
+            *said = Instant::now();
+            say!("kernels: {done} of {all} compiled for this adapter; its driver keeps them for later");
+        }
+    })
+}
 
 /// Which kernels may compute, and whether to look for the fastest.
 #[derive(clap::Args, Debug, Clone, Copy)]

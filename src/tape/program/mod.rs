@@ -5,10 +5,11 @@ mod faults;
 
 use super::{Element, Footprint, Memory, Tensor};
 use crate::error::{Error, Result};
-use crate::gpu::{Bound, Choices, Dispatch, Dispatches, Gpu, Read, Watch, Work};
+use crate::gpu::{Bound, Choices, Dispatch, Dispatches, Gpu, Kernel, Read, Watch, Work};
 use crate::rng;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A named part of a program.
 #[derive(Clone, Debug)]
@@ -69,6 +70,23 @@ impl Program {
     /// The dispatches, in order.
     pub fn dispatches(&self) -> &[Dispatch] {
         self.dispatches.all()
+    }
+
+    /// Its kernels, each once, in the order in which they first run.
+    pub fn kernels(&self) -> Vec<Arc<Kernel>> {
+        let mut seen = HashSet::new();
+        let all = self.dispatches().iter().map(|dispatch| &dispatch.kernel);
+        all.filter(|kernel| seen.insert(Arc::as_ptr(kernel))).cloned().collect()
+    }
+
+    /// Compile its kernels now, on every core, where the driver of a software adapter would do it when they first run, one by one.
+    /// Calls `ready` after each with how many are ready, and how many there are. On GPUs they were compiled when they were made.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], [`Error::OutOfMemory`], [`Error::Timeout`].
+    pub fn make_ready(&self, ready: impl Fn(usize, usize) + Sync) -> Result<()> {
+        let kernels = self.kernels();
+        self.gpu.make_ready(&kernels, |done| ready(done, kernels.len()))
     }
 
     /// How its products and convolutions are computed: with these choices the same recording gives the same bits, whatever

@@ -5,7 +5,7 @@ use super::median;
 use super::prepare::{Prepared, Run};
 use super::roofline::Roofline;
 use crate::error::Result;
-use crate::gpu::{Gpu, Peak, PeakMeter, Work};
+use crate::gpu::{Gpu, Peak, PeakMeter, Work, processor};
 use crate::ops::apart;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,9 @@ pub struct Measurement {
     /// Its driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
+    /// The processor, where it stands in for a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
     /// Rounds behind the numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rounds: Option<usize>,
@@ -210,6 +213,7 @@ impl Bench {
             variant: prepared.as_ref().map_or("peak".into(), |p| p.variant.clone()),
             adapter: self.gpu.facts().name.clone(),
             driver: Some(self.gpu.facts().driver.clone()),
+            processor: self.gpu.facts().software.then(processor),
             rounds: Some(1),
             dispatches: None,
             dispatches_apart: None,

@@ -26,6 +26,7 @@
 
 mod cases;
 mod compare;
+mod compiled;
 mod measure;
 mod named;
 mod plot;
@@ -37,6 +38,7 @@ mod trainer;
 
 pub use cases::{Case, Options, cases, filter, step_flops};
 pub use compare::{Change, Comparison, compare, read};
+pub use compiled::{Compiled, compiled};
 pub use measure::{Bench, Measurement, mark_fastest, run};
 pub use plot::plot;
 pub use prepare::Prepared;
@@ -79,6 +81,7 @@ mod testing {
             variant: "made up".into(),
             adapter: "made up".into(),
             driver: None,
+            processor: None,
             rounds: Some(1),
             dispatches: None,
             dispatches_apart: None,

@@ -33,7 +33,17 @@ pub(super) struct Trainer {
 }
 
 impl Trainer {
+    /// One that has found Z.
     pub(super) fn new(gpu: &Gpu, options: &Options) -> Result<(Self, Store)> {
+        let (mut trainer, store) = Self::unprepared(gpu, options)?;
+        trainer.step.write_batch(&trainer.batches[0])?;
+        trainer.step.find_z(Step { number: 0, seed: 0, lr: LR })?;
+        gpu.wait()?;
+        Ok((trainer, store))
+    }
+
+    /// One whose kernels have not run yet.
+    pub(super) fn unprepared(gpu: &Gpu, options: &Options) -> Result<(Self, Store)> {
         let held = gpu.bytes().0;
         let (n, dim, negatives) = BANK;
         let net = options.net()?;
@@ -45,7 +55,7 @@ impl Trainer {
         let words = options.batch * pixels(options.size) / 4;
         let images = Images::Augmented { settings: Augmentation::paper(options.size), pixels: Pixels::Written { words } };
         let step_options = StepOptions { batch: options.batch, images, method, sgd: SGD, given_negatives: false };
-        let mut step = TrainingStep::new(gpu, &net, &store, step_options)?;
+        let step = TrainingStep::new(gpu, &net, &store, step_options)?;
         let mut numbers = Sequence::new(1, Stream::Test, 0);
         let mut batches = Vec::new();
         for first in 0..4 {
@@ -57,9 +67,6 @@ impl Trainer {
             }
             batches.push(batch);
         }
-        step.write_batch(&batches[0])?;
-        step.find_z(Step { number: 0, seed: 0, lr: LR })?;
-        gpu.wait()?;
         let bytes = gpu.bytes().0 - held;
         Ok((Self { gpu: gpu.clone(), step, batches, late: VecDeque::new(), number: 0, bytes }, store))
     }

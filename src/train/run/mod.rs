@@ -60,6 +60,14 @@ impl Run {
         Needs::new(&self.store, &self.supply.pixels(self.words), self.step.program().footprint())
     }
 
+    /// Compile the kernels of a step before the first one: see [`Program::make_ready`](crate::tape::Program::make_ready).
+    ///
+    /// # Errors
+    /// Those of [`Program::make_ready`](crate::tape::Program::make_ready).
+    pub fn make_ready(&mut self, ready: impl Fn(usize, usize) + Sync) -> Result<()> {
+        self.step.program().make_ready(ready)
+    }
+
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config

@@ -71,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut run = begin(args, &gpu, config, args.source(dataset))?;
     say!("images: {}", run.feed());
     print::memory(&gpu, &mut run);
+    kernels::make_ready(&mut run)?;
     let stop = Stop::listen()?;
     let (eval_every, stop_after, profile, threads) = (args.eval_every, args.stop_after, args.profile, args.images.threads);
     let save_every = (args.save_every > 0.0).then(|| Duration::from_secs_f64(60.0 * args.save_every));
