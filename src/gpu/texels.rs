@@ -21,6 +21,9 @@ const TEXEL_BYTES: usize = 16;
 /// What rewritten sources need.
 pub(super) const PIECE: &str = include_str!("../../shaders/lib/texels.wgsl");
 
+/// Bytes that are copied whatever is read of them, in some 50 µs: were it less, there would be more kernels to compile.
+const SMALL: f64 = 1048576.0;
+
 /// Whether reading textures is faster than reading buffers on a software adapter that runs on this processor. `INSTDISC_TEXELS`
 /// set to 1 or 0 says it instead.
 pub(super) fn pay(facts: &AdapterFacts) -> bool {
@@ -56,9 +59,8 @@ impl Gpu {
         }
         let source = shader.source(&[], &variant.swap, &[])?;
         let most = LINE * self.limits().max_texture_dimension_2d as usize * 4;
-        let whole = |words: usize| words <= most && 4.0 * words as f64 <= work.bytes;
+        let whole = |words: usize| words <= most && 4.0 * words as f64 <= work.bytes.max(SMALL);
         let reads = |name: &str| source.contains(&declaration(name));
-        // Small tensors too, so that there are fewer kernels to compile.
         let found = bound.iter().filter(|(name, words)| whole(*words) && reads(name)).map(|(name, _)| *name);
         Ok(found.take(self.limits().max_storage_textures_per_shader_stage as usize).collect())
     }

@@ -33,15 +33,17 @@ fn three_runs_and_any_number_of_threads_give_the_same_bits() {
         hashes.push(format!("hash {name} {:016x}", first.hash()));
     }
     let mut drivers = 0;
-    for threads in ["0", "1", "2"] {
-        let output = child("bits::child_prints_hashes").env(CHILD, "1").env("LP_NUM_THREADS", threads).output().unwrap();
+    // Threads of the driver, and tensors read as buffers and as textures.
+    let processes = [("LP_NUM_THREADS", "0"), ("LP_NUM_THREADS", "1"), ("INSTDISC_TEXELS", "0"), ("INSTDISC_TEXELS", "1")];
+    for (variable, value) in processes {
+        let output = child("bits::child_prints_hashes").env(CHILD, "1").env(variable, value).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let found: Vec<&str> = text.lines().filter(|line| line.starts_with("hash ")).collect();
-        assert_eq!(found, hashes, "{threads} driver threads: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(found, hashes, "{variable}={value}: {}", String::from_utf8_lossy(&output.stderr));
         drivers += 1;
     }
     println!(
-        "scorecard R41 2 losses x 50 steps: {loaders} runs again with 1, 2, 4 loader threads and {drivers} processes with 0, 1, 2 driver threads: equal weights, momentum, bank, losses ({})",
+        "scorecard R41 2 losses x 50 steps: {loaders} runs again with 1, 2, 4 loader threads and {drivers} processes with 0 and 1 driver threads, with buffers and with textures: equal weights, momentum, bank, losses ({})",
         hashes.join(", ")
     );
 }
