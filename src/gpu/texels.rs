@@ -14,8 +14,8 @@ use crate::error::Result;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Texels in a line: `LINE` of `lib/texels.wgsl`. A line is 64 KiB, a multiple of what a copy asks for.
-const LINE: usize = 4096;
+/// Texels in a line: `LINE` of `lib/texels.wgsl`. A line is 16 KiB, a multiple of what a copy asks for.
+const LINE: usize = 1024;
 const TEXEL_BYTES: usize = 16;
 
 /// What rewritten sources need.
@@ -213,6 +213,6 @@ mod tests {
     fn a_room_holds_the_largest_tensor_that_comes_to_its_place() {
         let dispatches = [vec![28 * LINE + 1, 4], vec![], vec![4 * LINE]];
         assert_eq!(lines(&dispatches), [9, 3]);
-        assert_eq!(room_bytes(&dispatches), 12 << 16);
+        assert_eq!(room_bytes(&dispatches), 12 << 14);
     }
 }
