@@ -89,7 +89,8 @@ impl AdapterFacts {
         version.split('.').next()?.parse().ok()
     }
 
-    /// Whether the driver writes out every lane's load and unrolls few loops around them: Mesa's software driver from 24 on.
+    /// Whether the driver writes out every lane's load and unrolls few loops around them: Mesa's software driver from 24 on
+    /// (25.0 was looked at; 24 is assumed to be like it).
     pub fn unrolls_little(&self) -> bool {
         self.mesa().is_some_and(|version| version >= 24)
     }

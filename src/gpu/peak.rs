@@ -10,7 +10,7 @@ pub static PEAK_SHADER: Shader = Shader { file: "peak.wgsl", text: include_str!(
 const LANES: usize = 64;
 /// Chains a lane on a GPU, and rounds.
 const LOOP: (usize, usize) = (10, 1024);
-/// The same on a processor, without a loop: four chains of vec4 of the 16 registers that most have.
+/// The same on a processor, without a loop: four chains of vec4 are all of the 16 registers that most have.
 const STRAIGHT: (usize, usize) = (4, 128);
 
 /// Seconds that one sample of a rate takes at least: longer than what submitting costs, short enough to repeat.
@@ -61,7 +61,7 @@ impl Sampler {
 }
 
 impl PeakMeter {
-    /// Prepare both kernels on `gpu`. Holds up to 128 MiB of device memory.
+    /// Prepare both kernels on `gpu`. Holds up to 128 MiB of device memory, and 64 more where tensors are read as textures.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Limit`](crate::Error::Limit),

@@ -88,7 +88,7 @@ impl Tile {
             let within = tiles.find(|tile| tile.rounds(product.depth) + 1024 <= MAX_ROUNDS);
             return within.map_or(Self::everywhere(columns), Self::Tiled);
         }
-        // Mesa 24 and later leave a tile of more than 16 vec4 in an array that lanes index one by one (benches/README.md).
+        // Mesa 24 and later leave a tile of more than 16 vec4 in an array that lanes index one by one (docs/llvmpipe.md).
         let small = gpu.facts().unrolls_little();
         match columns {
             _ if together == 1 => Self::everywhere(columns),

@@ -55,12 +55,12 @@ pub(crate) struct Args {
     /// Where the time of a training step goes, dispatch by dispatch and kernel by kernel, instead of the cases.
     #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare"])]
     profile: bool,
-    /// How long each kernel of a training step takes to make ready, the slowest first, instead of the cases.
-    #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare", "profile"])]
-    compile: bool,
     /// The same as a trace that ui.perfetto.dev opens.
     #[arg(long, value_name = "FILE.json", requires = "profile")]
     trace: Option<PathBuf>,
+    /// How long each kernel of a training step takes to make ready, the slowest first, instead of the cases.
+    #[arg(long, conflicts_with_all = ["filter", "variants", "repeat", "roofline", "plot", "compare", "profile"])]
+    compile: bool,
     #[command(flatten)]
     kernels: KernelArgs,
     /// JSON Lines on standard output.
