@@ -1,7 +1,7 @@
 //! Tensors that kernels read as textures.
 //!
 //! Mesa's software adapter loads from a storage buffer lane by lane, each behind a test of its bounds, and puts every number
-//! into its vector at an index that it does not know when it compiles. With AVX-512 that is a blend under a mask. Without, the vector goes
+//! into its vector at an index that it does not know when it compiles. With AVX-512 that should be a blend under a mask. Without, the vector goes
 //! through the stack, and every number waits for the one before: a vec4 for each of eight lanes takes roughly 200 ns, 120 as 64-bit numbers.
 //! From a texture it takes 40, all by the time that a product takes with and without loads: eight loads and a transposition, without a branch. To copy a tensor into a texture is a plain copy of
 //! memory, many times as fast as such loads. docs/llvmpipe.md has the machine code, and benches/README.md the numbers.
